@@ -1,0 +1,1 @@
+"""The clickstream data plane: collection, enrichment, sessions, sinks and the traffic simulator."""

@@ -1,0 +1,225 @@
+"""The pipeline document: what a process must know about the pipeline that it belongs to.
+
+It has the shape of a ClickstreamPipeline's `spec` (camelCase), less what only Kubernetes cares about, and holds no
+secret: credentials are named by file (`writeKeyFile`, …), so that it can lie in a ConfigMap. One document serves
+all processes; each reads it once at its start. Unknown fields are refused, so that a typing error is not a silent default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.names import Names
+
+
+class _Spec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class TopicSpec(_Spec, frozen=True):
+    """Size of one topic."""
+
+    partitions: Positive = 3
+    replicas: Positive = 1
+    retention: str = "7d"
+
+
+class Topics(_Spec, frozen=True):
+    """The pipeline's topics."""
+
+    raw_clicks: TopicSpec = TopicSpec()
+    enriched_clicks: TopicSpec = TopicSpec()
+    sessions: TopicSpec = TopicSpec(retention="30d")
+    dead_letters: TopicSpec = TopicSpec(partitions=1, retention="30d")
+
+
+class Kafka(_Spec, frozen=True):
+    """How to reach Kafka. `clientConfigFile`: a file of further librdkafka properties (`key=value`), for TLS and SASL."""
+
+    bootstrap_servers: str
+    client_config_file: str | None = None
+    topics: Topics = Topics()
+
+
+class Source(_Spec, frozen=True):
+    """A site or service that sends events: its name, its write key (given, or in a file), its browsers' origins."""
+
+    name: Text
+    write_key: str | None = None
+    write_key_file: str | None = None
+    allowed_origins: list[str] = []
+
+
+class Privacy(_Spec, frozen=True):
+    """What is done to personal data before it reaches Kafka."""
+
+    anonymize_ip: bool = True
+    respect_gpc: bool = False
+
+
+class TrackingApi(_Spec, frozen=True):
+    """Settings of the tracking API. `trustedProxies`: CIDRs whose X-Forwarded-For is believed."""
+
+    trusted_proxies: list[str] = []
+    privacy: Privacy = Privacy()
+
+
+class Join(_Spec, frozen=True):
+    """A compacted topic joined to clicks: `page` has one `{key}`, `/products/{key}`; the record's JSON object is the row."""
+
+    name: Text
+    topic: Text
+    page: str
+
+
+class PageCategory(_Spec, frozen=True):
+    """A name for the pages that a pattern matches (`*` is any run of characters)."""
+
+    name: Text
+    page: str
+
+
+class Enricher(_Spec, frozen=True):
+    """Settings of the enricher. `geoip`: path of a MaxMind-format country or city database."""
+
+    session_gap: str = "10m"
+    grace: str = "10m"
+    late_after: str = "7d"
+    group_by: str = "user_id"
+    geoip: str | None = None
+    joins: list[Join] = []
+    page_categories: list[PageCategory] = []
+
+
+class FunnelStep(_Spec, frozen=True):
+    """One step: its name and the pattern that a page view's path must match."""
+
+    name: Text
+    page: str
+
+
+class Funnel(_Spec, frozen=True):
+    """An ordered list of steps."""
+
+    name: Text
+    steps: Annotated[list[FunnelStep], msgspec.Meta(min_length=1, max_length=32)]
+
+
+class ElasticsearchSink(_Spec, frozen=True):
+    """`usernameFile`/`passwordFile` or `apiKeyFile` for credentials, `caFile` for a private certificate authority."""
+
+    url: str
+    username_file: str | None = None
+    password_file: str | None = None
+    api_key_file: str | None = None
+    ca_file: str | None = None
+    retention: str = "30d"
+    shards: Positive = 1
+    replicas: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class PostgresSink(_Spec, frozen=True):
+    """`dsn` without a password, or `dsnFile` with the whole connection string; `caFile` for TLS."""
+
+    dsn: str | None = None
+    dsn_file: str | None = None
+    ca_file: str | None = None
+    retention: str = "395d"
+
+
+class Sinks(_Spec, frozen=True):
+    """The stores; None means not wanted."""
+
+    elasticsearch: ElasticsearchSink | None = None
+    postgres: PostgresSink | None = None
+
+
+class Pipeline(_Spec, frozen=True):
+    """The whole document. Raises ValueError (from `parse_pipeline`) with the field's path for anything that is wrong."""
+
+    namespace: str
+    name: str
+    kafka: Kafka
+    sources: list[Source] = []
+    tracking_api: TrackingApi = TrackingApi()
+    enricher: Enricher = Enricher()
+    funnels: list[Funnel] = []
+    sinks: Sinks = Sinks()
+    time_zone: str = "UTC"
+
+    @property
+    def names(self) -> Names:
+        """Every derived name."""
+        return Names(self.namespace, self.name)
+
+
+def parse_pipeline(document: bytes) -> Pipeline:
+    """The pipeline in a JSON document. Raises ValueError whose message names the field."""
+    try:
+        pipeline = msgspec.json.decode(document, type=Pipeline)
+    except msgspec.MsgspecError as error:
+        msg = f"pipeline document: {error}"
+        raise ValueError(msg) from error
+    _check(pipeline)
+    return pipeline
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """The pipeline in a JSON file. Raises ValueError with the path when it cannot be read or is wrong."""
+    try:
+        return parse_pipeline(path.read_bytes())
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise ValueError(msg) from error
+
+
+def dump_pipeline(pipeline: Pipeline) -> bytes:
+    """The document that `parse_pipeline` reads, indented, defaults left out."""
+    return msgspec.json.format(msgspec.json.encode(pipeline), indent=2) + b"\n"
+
+
+def _check(pipeline: Pipeline) -> None:
+    """What types cannot say. The custom resource's CEL rules say the same (manifests/crds)."""
+    _ = pipeline.names
+    topics = pipeline.kafka.topics
+    for where, value in (
+        ("enricher.sessionGap", pipeline.enricher.session_gap),
+        ("enricher.grace", pipeline.enricher.grace),
+        ("enricher.lateAfter", pipeline.enricher.late_after),
+        ("kafka.topics.rawClicks.retention", topics.raw_clicks.retention),
+        ("kafka.topics.enrichedClicks.retention", topics.enriched_clicks.retention),
+        ("kafka.topics.sessions.retention", topics.sessions.retention),
+        ("kafka.topics.deadLetters.retention", topics.dead_letters.retention),
+    ):
+        try:
+            duration_ms(value)
+        except ValueError as error:
+            msg = f"{where}: {error}"
+            raise ValueError(msg) from error
+    if duration_ms(pipeline.enricher.session_gap) == 0:
+        msg = "enricher.sessionGap: must be longer than 0"
+        raise ValueError(msg)
+    if pipeline.enricher.group_by not in {"user_id", "session_id"}:
+        msg = f"enricher.groupBy: {pipeline.enricher.group_by!r} is not user_id or session_id"
+        raise ValueError(msg)
+    for where, names in (
+        ("sources", [source.name for source in pipeline.sources]),
+        ("funnels", [funnel.name for funnel in pipeline.funnels]),
+        ("enricher.joins", [join.name for join in pipeline.enricher.joins]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"{where}: the name {twice[0]!r} is used twice"
+            raise ValueError(msg)
+    for join in pipeline.enricher.joins:
+        if join.page.count("{key}") != 1:
+            msg = f"enricher.joins.{join.name}.page: {join.page!r} must have exactly one {{key}}, such as /products/{{key}}"
+            raise ValueError(msg)

@@ -1,0 +1,91 @@
+"""Reading a process's settings from the environment, once, into typed values.
+
+Each process has one frozen dataclass of its own; this module only holds what they share and the readers that give
+clear errors. Deliberately absent: defaults for addresses of stores — they come from the pipeline document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clickstream.contracts.pipeline import Pipeline, load_pipeline
+
+ENVIRONMENT_HELP = """\
+environment (every process):
+  CLICKSTREAM_PIPELINE                 path of the pipeline document (JSON)          required, or --pipeline
+  CLICKSTREAM_OPS_HOST, _OPS_PORT      where /healthz, /readyz and /metrics listen   0.0.0.0, 9090
+  CLICKSTREAM_LOG_LEVEL                DEBUG, INFO, WARNING, ERROR                   INFO
+  CLICKSTREAM_LOG_FORMAT               json or text                                  json
+  OTEL_EXPORTER_OTLP_ENDPOINT          send metrics and traces there over OTLP/HTTP  off
+"""
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What every process is told."""
+
+    pipeline: Pipeline
+    ops_host: str
+    ops_port: int
+    log_level: str
+    log_format: str
+    otlp_endpoint: str | None
+
+
+def read_process_settings(env: Mapping[str, str], pipeline_path: str | None = None) -> ProcessSettings:
+    """The shared settings in `env`. Raises SettingsError."""
+    path = pipeline_path or env.get("CLICKSTREAM_PIPELINE")
+    if not path:
+        msg = "no pipeline document: give --pipeline FILE or set CLICKSTREAM_PIPELINE"
+        raise SettingsError(msg)
+    try:
+        pipeline = load_pipeline(Path(path))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return ProcessSettings(
+        pipeline=pipeline,
+        ops_host=env.get("CLICKSTREAM_OPS_HOST", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
+        ops_port=read_int(env, "CLICKSTREAM_OPS_PORT", 9090, 0, 65_535),
+        log_level=read_choice(env, "CLICKSTREAM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=read_choice(env, "CLICKSTREAM_LOG_FORMAT", "json", ("json", "text")),
+        otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+    )
+
+
+def read_int(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    """An integer setting between low and high. Raises SettingsError."""
+    text = env.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        msg = f"{name}={text!r}: must be a whole number from {low} to {high}"
+        raise SettingsError(msg)
+    return value
+
+
+def read_choice(env: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    """A setting out of a list. Raises SettingsError."""
+    value = env.get(name) or default
+    if value not in choices:
+        msg = f"{name}={value!r}: must be one of {', '.join(choices)}"
+        raise SettingsError(msg)
+    return value
+
+
+def read_secret(path: str) -> str:
+    """The content of a mounted Secret file, the trailing line end cut. Raises SettingsError that names the path only."""
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read the secret file {path}: {type(error).__name__}"
+        raise SettingsError(msg) from error

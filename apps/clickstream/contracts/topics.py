@@ -1,0 +1,75 @@
+"""The Kafka topics of a pipeline, as the operator and the devstack create them.
+
+Applications never create a topic: auto-creation would give a changelog the wrong number of partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.pipeline import Pipeline, TopicSpec
+
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+_RECORD_BYTES: Final = 1_048_588
+"""Kafka's own default; written down because the enricher's state cap (docs/adr/0003) depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic: its name, number of partitions, replicas and topic configuration (Kafka's names, string values)."""
+
+    name: str
+    partitions: int
+    replicas: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
+    """All topics of the pipeline, changelogs included. Topics that joins read belong to their owners."""
+    names, topics = pipeline.names, pipeline.kafka.topics
+    return (
+        _log(names.raw_clicks, topics.raw_clicks),
+        _log(names.enriched_clicks, topics.enriched_clicks),
+        Topic(
+            names.sessions,
+            topics.sessions.partitions,
+            topics.sessions.replicas,
+            {
+                "cleanup.policy": "compact,delete",
+                "retention.ms": str(duration_ms(topics.sessions.retention)),
+                "delete.retention.ms": str(7 * _DAY_MS),
+                # A paused enricher that wakes up may write an older version after a newer one: keep both for a while.
+                "min.compaction.lag.ms": str(_HOUR_MS),
+                "max.message.bytes": str(_RECORD_BYTES),
+            },
+        ),
+        _log(names.dead_letters, topics.dead_letters),
+        Topic(
+            names.enricher_changelog,
+            topics.raw_clicks.partitions,
+            topics.raw_clicks.replicas,
+            {
+                "cleanup.policy": "compact",
+                "min.compaction.lag.ms": str(_HOUR_MS),
+                "delete.retention.ms": str(_DAY_MS),
+                "max.message.bytes": str(_RECORD_BYTES),
+            },
+        ),
+    )
+
+
+def _log(name: str, spec: TopicSpec) -> Topic:
+    return Topic(
+        name,
+        spec.partitions,
+        spec.replicas,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(duration_ms(spec.retention)),
+            "max.message.bytes": str(_RECORD_BYTES),
+        },
+    )
