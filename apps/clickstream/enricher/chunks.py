@@ -1,0 +1,116 @@
+"""Record chunks: Faust hands over all records that were fetched for a source partition as ONE message.
+
+Faust keeps owning membership, assignment, fetching and commit; only the shape of a message and the arithmetic of its
+offsets change, which is what lets Python keep up (docs/adr/0002 has the measurements). Every override here touches
+internals of Faust 0.15.3 and has a contract test in tests/integration/enricher/test_enricher_chunks.py.
+
+A chunk's offset is that of its FIRST record: Faust compares it with the committed offset to find what was read before.
+Its value is the list of records, which must never reach Faust's decoding (`ChunkSchema`).
+"""
+
+# ruff: noqa: SLF001, ARG002, ASYNC109 - the signatures and the internals are Faust's
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from aiokafka.structs import ConsumerRecord
+from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.types import TP
+
+
+class ChunkSchema(faust.Schema):
+    """Passes keys and values through untouched: a chunk's value is a list, not bytes."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        """The key as it is."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        """The list of records as it is."""
+        return message.value
+
+
+class ChunkConsumer(Consumer):
+    """Faust's consumer, with chunks for the topic named by the transport's `source_topic`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # (partition, first offset) → last offset, from fetch until commit.
+        self._last: dict[tuple[TP, int], int] = {}
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:
+        records = await super()._getmany(active_partitions, timeout)
+        return {
+            tp: [self._chunk(tp, batch)] if tp.topic == self.transport.source_topic else batch
+            for tp, batch in records.items()
+            if batch
+        }
+
+    def _chunk(self, tp: Any, batch: list[Any]) -> ConsumerRecord:
+        first, last = batch[0], batch[-1]
+        self._last[TP(tp.topic, tp.partition), first.offset] = last.offset
+        return ConsumerRecord(
+            topic=first.topic,
+            partition=first.partition,
+            offset=first.offset,
+            timestamp=last.timestamp,
+            timestamp_type=last.timestamp_type,
+            key=None,
+            value=batch,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            headers=[],
+        )
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """What to commit. The stream iterator appends to `_acked` itself, so overriding `ack` would do nothing."""
+        if tp.topic != self.transport.source_topic:
+            return super()._new_offset(tp)  # type: ignore[no-any-return]
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        # Chunks of a partition are processed and acked in order, so the highest acked one tells all.
+        ends = [last for first in acked if (last := self._last.pop((tp, first), None)) is not None]
+        acked.clear()
+        self._acked_index[tp].clear()
+        return max(ends) + 1 if ends else None
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if tp.topic != self.transport.source_topic:  # between the first offsets of two chunks nothing is missing
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was under way: whoever owns the partition next starts from the committed offset."""
+        # Faust drops its acks before it waits for the agents, and a chunk that ends then is acked anew: so after.
+        await super().on_partitions_revoked(revoked)
+        self._forget(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Start every partition afresh."""
+        self._forget(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def _forget(self, tps: Iterable[TP]) -> None:
+        gone = set(tps)
+        self._last = {key: last for key, last in self._last.items() if key[0] not in gone}
+
+
+class ChunkTransport(Transport):
+    """Makes the consumer above Faust's. `source_topic` is set by the application before it starts."""
+
+    Consumer = ChunkConsumer
+    source_topic: str
+
+
+def use_chunks(app: faust.App, source_topic: str) -> None:
+    """Make `app` consume `source_topic` in chunks. To be called before the app starts."""
+
+    def new_transport() -> ChunkTransport:
+        transport = ChunkTransport(app.conf.broker_consumer, app)
+        transport.source_topic = source_topic
+        return transport
+
+    app._new_transport = new_transport

@@ -1,0 +1,93 @@
+"""The bot flag: crawlers, monitors, headless browsers and HTTP libraries, told by their user agent.
+
+A bot is what ua-parser knows as a spider, or what names itself by one of the words below. Bots that pretend to be
+browsers are not found. An absent or empty user agent is NOT a bot: browsers always send one (the tracking API fills
+it in), so it means a server that reports its own visitors' clicks, and a wrong flag would take those out of every number.
+For the same reason the HTTP libraries of mobile apps (okhttp, CFNetwork, Dart) are not on the list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enricher.enrichments.user_agent import CACHED, MAX_PARSED, Agents
+
+_WORDS: Final = (
+    r"(?<!cu)bots?(?![a-z])",  # not the phones named Cubot, not "bottle"
+    r"crawl(?:er|ing)?\b",
+    r"spider",
+    r"scrap(?:er|ing|y)\b",
+    r"slurp\b",
+    r"archiver\b",
+    r"headless",
+    r"phantomjs",
+    r"selenium",
+    r"puppeteer",
+    r"playwright",
+    r"lighthouse",
+    r"page ?speed",
+    r"gtmetrix",
+    r"pingdom",
+    r"statuscake",
+    r"site24x7",
+    r"datadog",
+    r"newrelic",
+    r"monitor(?:ing)?\b",
+    r"health-?check",
+    r"kube-probe",
+    r"googlehc",
+    r"feedfetcher",
+    r"mediapartners-google",
+    r"google-(?:inspectiontool|read-aloud|extended)",
+    r"googleother",
+    r"facebookexternalhit",
+    r"facebookcatalog",
+    r"meta-external",
+    r"whatsapp/",
+    r"skypeuripreview",
+    r"embedly",
+    r"validator\b",
+    r"curl/",
+    r"wget/",
+    r"httpie/",
+    r"python-(?:requests|urllib|httpx)",
+    r"python/",
+    r"aiohttp/",
+    r"libwww-perl",
+    r"go-http-client",
+    r"java/",
+    r"apache-httpclient",
+    r"node-fetch",
+    r"axios/",
+    r"undici",
+    r"guzzlehttp",
+    r"postmanruntime",
+    r"insomnia/",
+    r"k6/",
+    r"apachebench",
+    r"jmeter",
+    r"wrk/",
+    r"vegeta",
+)
+_BOT = re.compile("|".join(_WORDS), re.IGNORECASE)
+
+
+def names_itself_bot(user_agent: str) -> bool:
+    """Whether the user agent holds one of the words."""
+    return _BOT.search(user_agent, 0, MAX_PARSED) is not None
+
+
+def enrichment(agents: Agents) -> Enrichment:
+    """Sets bot, and device to `bot` for one; after the user agent, whose device it overrules."""
+    bots = Memo(lambda text: agents[text].spider or names_itself_bot(text), CACHED)
+
+    def enrich(draft: Draft) -> None:
+        text = draft.user_agent
+        if text and bots[text]:
+            draft.bot = True
+            draft.device = "bot"
+
+    return enrich

@@ -1,0 +1,82 @@
+"""Where the click came from: the referrer's host, the `medium` and the `referrer_source` that stands for it.
+
+| medium | when |
+|---|---|
+| `direct` | no referrer, or one without a host (`about:blank`, a file) |
+| `internal` | the page's own host (with or without `www.`), or a path |
+| `search`, `social`, `email` | a host or app that channels.py knows; source `google`, `reddit`, `gmail`, … |
+| `referral` | any other host or app; the source is its name |
+| `paid`, `affiliate`, `campaign` (and those above) | the page is tagged: campaign.py, which comes later, decides |
+
+The medium is the click's, not the visit's: a session takes that of its first click.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from clickstream.enricher.enrichments.channels import channel_of_app, channel_of_host
+from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.enricher.enrichments.memo import Memo
+
+CACHED: Final = 20_000
+MAX_HOST: Final = 253
+"""The longest DNS name."""
+
+
+class Referrer(msgspec.Struct, frozen=True, gc=False):
+    """A referrer by itself, not yet compared with the page. `site` is its host without `www.`, None for an app."""
+
+    host: str | None = None
+    site: str | None = None
+    medium: str = "direct"
+    source: str | None = None
+
+
+_NOWHERE: Final = Referrer()
+_OWN_PATH: Final = Referrer(medium="internal")
+
+
+def read_referrer(text: str) -> Referrer:
+    """What a referrer says by itself. Never raises: what cannot be parsed is nowhere."""
+    text = text.strip()
+    if text.startswith("/") and not text.startswith("//"):
+        return _OWN_PATH
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return _NOWHERE
+    if not host or len(host) > MAX_HOST:
+        return _NOWHERE
+    if parts.scheme in {"android-app", "ios-app"}:
+        return Referrer(host, None, *channel_of_app(host))
+    if parts.scheme not in {"http", "https", ""}:
+        return _NOWHERE
+    return Referrer(host, host.removeprefix("www."), *channel_of_host(host))
+
+
+def enrichment() -> Enrichment:
+    """Sets referrer_host, medium, referrer_source. After page, whose host tells what is internal."""
+    referrers = Memo(read_referrer, CACHED)
+
+    def enrich(draft: Draft) -> None:
+        text = draft.referrer
+        if not text:
+            return
+        referrer = referrers[text]
+        draft.referrer_host = referrer.host
+        if referrer.site is not None and draft.page_host is not None and _same(referrer.site, draft.page_host):
+            draft.medium = "internal"
+            return
+        draft.medium = referrer.medium
+        draft.referrer_source = referrer.source
+
+    return enrich
+
+
+def _same(site: str, page_host: str) -> bool:
+    return page_host == site or page_host == "www." + site

@@ -1,0 +1,86 @@
+"""How far a session got in each declared funnel, whatever the order in which its clicks arrive.
+
+A session keeps, per funnel, when each step's page was viewed. The furthest step is then found greedily: the earliest
+view of step 1, the earliest view of step 2 strictly after it, and so on; an earlier click that arrives late can only
+help. Strictly after, so that one click never counts for two steps. The SQL warehouse recomputes the same rule.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from typing import Final
+
+from clickstream.contracts.pages import matcher
+from clickstream.contracts.pipeline import Funnel
+
+MAX_HITS: Final = 64
+"""Views kept per session and funnel; beyond it, a view between two others of its own step is forgotten first."""
+
+Hit = tuple[int, int]
+"""(event time in ms, step from 1)."""
+
+
+class FunnelBook:
+    """The declared funnels, matched against page views."""
+
+    def __init__(self, funnels: Sequence[Funnel]) -> None:
+        self._steps = [
+            (funnel.name, [(number, matcher(step.page)) for number, step in enumerate(funnel.steps, 1)])
+            for funnel in funnels
+        ]
+        self._cache: dict[str, tuple[tuple[str, int], ...]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The funnels' names."""
+        return [name for name, _ in self._steps]
+
+    def matches(self, path: str) -> tuple[tuple[str, int], ...]:
+        """(funnel, step) for every step that a view of this path is."""
+        found = self._cache.get(path)
+        if found is None:
+            if len(self._cache) > 10_000:
+                self._cache.clear()
+            found = tuple((name, number) for name, steps in self._steps for number, matches in steps if matches(path))
+            self._cache[path] = found
+        return found
+
+
+def add_hit(hits: list[Hit], hit: Hit) -> None:
+    """Add one view to a session's sorted list for one funnel."""
+    if hits and hit > hits[-1]:
+        # Views of the last step again and again tell nothing new: keep the first and the latest of a run.
+        if len(hits) > 1 and hits[-1][1] == hits[-2][1] == hit[1]:
+            hits[-1] = hit
+            return
+        hits.append(hit)
+    else:
+        insort(hits, hit)
+    if len(hits) > MAX_HITS:
+        _thin(hits)
+
+
+def merge_hits(hits: list[Hit], others: list[Hit]) -> None:
+    """Add another session's views."""
+    hits[:] = sorted(hits + others)
+    while len(hits) > MAX_HITS:
+        _thin(hits)
+
+
+def furthest_step(hits: list[Hit]) -> int:
+    """The number of steps that were reached in order; 0 when not even the first was."""
+    reached, after = 0, -1
+    # Sorted by time, so the first view of the wanted step that is later than the last reached one is the earliest.
+    for time, step in hits:
+        if step == reached + 1 and time > after:
+            reached, after = step, time
+    return reached
+
+
+def _thin(hits: list[Hit]) -> None:
+    for index in range(1, len(hits) - 1):
+        if hits[index - 1][1] == hits[index][1] == hits[index + 1][1]:
+            del hits[index]
+            return
+    del hits[-2]

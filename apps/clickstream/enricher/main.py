@@ -1,0 +1,145 @@
+"""`clickstream enricher`: settings, wiring and orderly ends."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.kafka import client_config
+from clickstream.contracts.logs import set_up_logs
+from clickstream.contracts.ops import OpsServer
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
+from clickstream.contracts.telemetry import Telemetry
+from clickstream.enricher.changelog import read_changelog
+from clickstream.enricher.enrichments.geo import GeoError, open_database
+from clickstream.enricher.flow import Flow
+from clickstream.enricher.funnels import FunnelBook
+from clickstream.enricher.measures import Measures
+from clickstream.enricher.output import Output
+from clickstream.enricher.partitions import Partitions
+from clickstream.enricher.pause import PauseGuard
+from clickstream.enricher.processing import Processing
+from clickstream.enricher.sessions import PartitionState
+from clickstream.enricher.worker import SESSION_TIMEOUT, Worker
+
+log: Final = logging.getLogger(__name__)
+
+RECOVERY_SECONDS: Final = 60.0
+STALLED_SECONDS: Final = 120.0
+"""Without a turn for so long, while there is something to read, the process is restarted (Faust's rebalances can stall)."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run until SIGTERM or SIGINT; 0 after an orderly end, 2 for bad settings, 70 for an internal error."""
+    parser = argparse.ArgumentParser(
+        prog="clickstream enricher",
+        description="Read raw clicks; write enriched clicks, sessions and dead letters.",
+        epilog=ENVIRONMENT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--pipeline", metavar="FILE", help="the pipeline document (CLICKSTREAM_PIPELINE)")
+    parser.add_argument("--ops-port-file", metavar="FILE", type=Path, help="write the ops server's port here")
+    parser.add_argument("--data-dir", metavar="DIR", help="scratch folder of the framework (a temporary one)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = read_process_settings(os.environ, options.pipeline)
+        country_of = open_database(settings.pipeline.enricher.geoip) if settings.pipeline.enricher.geoip else None
+        flow = Flow(settings.pipeline, country_of, {})
+    except (SettingsError, GeoError) as error:
+        sys.stderr.write(f"clickstream enricher: {error}\n")
+        return 2
+    set_up_logs("enricher", settings.log_level, settings.log_format)
+    with tempfile.TemporaryDirectory(prefix="clickstream-enricher-") as scratch:
+        return asyncio.run(_run(settings, flow, options.data_dir or scratch, options.ops_port_file))
+
+
+async def _run(settings: ProcessSettings, flow: Flow, data_dir: str, ops_port_file: Path | None) -> int:
+    pipeline = settings.pipeline
+    names = pipeline.names
+    telemetry = Telemetry(
+        "enricher", {"namespace": pipeline.namespace, "pipeline": pipeline.name}, settings.otlp_endpoint
+    )
+    measures = Measures(telemetry)
+    guard = PauseGuard(SESSION_TIMEOUT * 0.75)
+    partitions = Partitions(
+        names,
+        Processing(flow, pipeline.enricher.group_by),
+        Output(pipeline.kafka, names.enricher_group),
+        measures,
+        lambda wanted: recover(pipeline, wanted),
+        guard,
+    )
+    worker = Worker(names, pipeline.kafka.bootstrap_servers, partitions, data_dir)
+    measures.watch_lag(names.raw_clicks, worker.lag)
+
+    def stalled() -> str | None:
+        waited = time.monotonic() - worker.turned_at
+        return f"no progress for {waited:.0f} s" if waited > STALLED_SECONDS else None
+
+    ops = OpsServer(
+        settings.ops_host,
+        settings.ops_port,
+        healthy=stalled,
+        ready=lambda: None if worker.ready else "no partitions assigned yet",
+        metrics=telemetry.prometheus_text,
+    )
+    if ops_port_file is not None:
+        _write_port(ops_port_file, ops.port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await worker.app.start()
+        log.info("enricher started", extra={"fields": {"pipeline": names.prefix, "ops_port": ops.port}})
+        crashed = asyncio.ensure_future(worker.app._crashed.wait())  # noqa: SLF001 - mode offers no public wait
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if crashed.done():
+            log.error("the worker crashed", exc_info=worker.app.crash_reason)
+            return 70
+        stopped.cancel()
+        crashed.cancel()
+        await worker.app.stop()
+        log.info("enricher stopped")
+        return 0
+    finally:
+        guard.close()
+        ops.close()
+        telemetry.shutdown()
+
+
+def recover(pipeline: Pipeline, partitions: Collection[int]) -> dict[int, PartitionState]:
+    """The state of these partitions as the changelog has it. Raises RecoveryError."""
+    names = pipeline.names
+    replays = read_changelog(
+        client_config(pipeline.kafka, f"{names.enricher_group}-recovery"),
+        names.enricher_changelog,
+        partitions,
+        RECOVERY_SECONDS,
+    )
+    funnels = FunnelBook(pipeline.funnels)
+    gap, grace = duration_ms(pipeline.enricher.session_gap), duration_ms(pipeline.enricher.grace)
+    states = {}
+    for partition, replay in replays.items():
+        states[partition] = PartitionState(gap, grace, funnels)
+        replay.restore(states[partition])
+    return states
+
+
+def _write_port(path: Path, port: int) -> None:
+    """Readers find the whole number or no file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(f"{port}\n")
+    partial.replace(path)

@@ -1,0 +1,53 @@
+"""The enricher's SLIs (contracts/telemetry.py has their names)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from clickstream.contracts.telemetry import (
+    DEAD_LETTERS,
+    DUPLICATES,
+    LAG_RECORDS,
+    LAG_SECONDS,
+    LATE,
+    PROCESSED,
+    Telemetry,
+)
+from clickstream.enricher.processing import Effects
+
+STAGE: Final = "enrich"
+
+
+class Measures:
+    """Counters that are added to once a chunk, and lag gauges."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._processed = telemetry.counter(PROCESSED, "Records read from raw-clicks")
+        self._duplicates = telemetry.counter(DUPLICATES, "Clicks dropped because their event_id was seen before")
+        self._late = telemetry.counter(LATE, "Clicks that came late: stored and flagged")
+        self._dead = telemetry.counter(DEAD_LETTERS, "Records sent to dead-letters")
+
+    def count(self, effects: Effects, codes: Counter[str]) -> None:
+        """Add one chunk."""
+        self._processed.add(effects.processed)
+        self._duplicates.add(effects.duplicates)
+        self._late.add(effects.late)
+        for code, number in codes.items():
+            self._dead.add(number, {"stage": STAGE, "code": code})
+
+    def watch_lag(self, topic: str, lag: Callable[[], Iterable[tuple[int, int, float]]]) -> None:
+        """Expose lag: `lag` gives (partition, records, seconds) of every owned partition."""
+        self._telemetry.gauge(
+            LAG_RECORDS,
+            "Records between the position and the end of the partition",
+            lambda: [(records, {"topic": topic, "partition": str(number)}) for number, records, _ in lag()],
+        )
+        self._telemetry.gauge(
+            LAG_SECONDS,
+            "Age of the last processed record while there are more; 0 at the end of the partition",
+            lambda: [(seconds, {"topic": topic, "partition": str(number)}) for number, _, seconds in lag()],
+            unit="s",
+        )

@@ -1,0 +1,102 @@
+"""From the records of a chunk to everything that they cause: the flow, then the session step, for one partition.
+
+Pure but for the state that it folds the records into, and deterministic, so that a replay of the same records gives the
+same output. Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from clickstream.contracts.clicks import encode_enriched
+from clickstream.contracts.dead_letters import BadRow
+from clickstream.contracts.kafka import TRACEPARENT, header
+from clickstream.contracts.session_records import encode_session
+from clickstream.enricher.changelog import Record, key_record, tombstone
+from clickstream.enricher.flow import Flow
+from clickstream.enricher.sessions import LiveSession, PartitionState
+
+Headers = list[tuple[str, bytes]]
+_NO_HEADERS: Final[Headers] = []
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a chunk causes. `enriched`, `sessions` and `changelog` hold (key, value, headers)."""
+
+    enriched: list[Record] = field(default_factory=list)
+    sessions: list[Record] = field(default_factory=list)
+    dead_letters: list[BadRow] = field(default_factory=list)
+    changelog: list[Record] = field(default_factory=list)
+    processed: int = 0
+    duplicates: int = 0
+    late: int = 0
+
+
+class Processing:
+    """The flow and the session step of a pipeline; `group_by` is `user_id` or `session_id`."""
+
+    def __init__(self, flow: Flow, group_by: str) -> None:
+        self._flow = flow
+        self._by_user = group_by == "user_id"
+
+    def close(self, state: PartitionState, effects: Effects) -> None:
+        """Close the sessions that are over by the persisted stream time. Goes before a chunk's records."""
+        closed, gone = state.close_due()
+        for session in closed:
+            effects.sessions.append((session.id.encode(), encode_session(session), _NO_HEADERS))
+        effects.changelog += [tombstone(key, state.applied) for key in gone]
+
+    def chunk(self, state: PartitionState, records: Iterable[Any], effects: Effects) -> None:
+        """Fold records (aiokafka ConsumerRecords of one partition, in order) into the state."""
+        enrich, apply, by_user = self._flow.enrich, state.apply, self._by_user
+        enriched = effects.enriched
+        upserts: dict[str, LiveSession] = {}
+        retracted: dict[str, Record] = {}
+        last = state.applied
+        for record in records:
+            last = record.offset
+            effects.processed += 1
+            draft = enrich(record.value, record.timestamp)
+            if isinstance(draft, BadRow):
+                effects.dead_letters.append(draft)
+                continue
+            key = (draft.user_id if by_user else draft.client_session_id).encode()
+            outcome = apply(key, draft, record.offset)
+            if outcome.duplicate:
+                effects.duplicates += 1
+                continue
+            if outcome.late or draft.late:
+                effects.late += 1
+            headers = _NO_HEADERS
+            if record.headers:
+                traceparent = header(record.headers, TRACEPARENT)
+                if traceparent is not None:
+                    headers = [(TRACEPARENT, traceparent)]
+            enriched.append((key, encode_enriched(draft.finish(outcome.session, late=outcome.late)), headers))
+            if outcome.upsert is not None:
+                upserts[outcome.upsert.id] = outcome.upsert
+                for retraction in outcome.retractions:
+                    # A session that was published before, or in this very chunk: its clicks carry its id either way.
+                    upserts.pop(retraction.id, None)
+                    retracted[retraction.id] = (retraction.id.encode(), None, retraction.headers())
+        effects.sessions += retracted.values()
+        # One record a session and chunk: what it was in between is of no interest to anyone.
+        for session in upserts.values():
+            effects.sessions.append((session.id.encode(), encode_session(state.record(session)), _NO_HEADERS))
+        state.applied = max(state.applied, last)
+
+    def take_changes(self, state: PartitionState, effects: Effects) -> None:
+        """The changelog records of all keys that changed. Goes after the records, before the partition's own record."""
+        dirty = state.dirty
+        changed = {b"k" + key for key in dirty}
+        effects.changelog = [record for record in effects.changelog if record[0] not in changed]
+        effects.changelog += [key_record(key, state.keys[key]) for key in dirty]
+        dirty.clear()
+
+    def codes(self, effects: Effects) -> Counter[str]:
+        """How many dead letters there are of each code."""
+        return Counter(row.code for row in effects.dead_letters)

@@ -1,0 +1,333 @@
+"""Sessions: windows of activity that end after a gap of inactivity, kept exactly as Kafka Streams keeps them.
+
+The rule is that of Kafka Streams' SessionWindows over its in-memory store with retention gap + grace (tests/integration/
+sessions_oracle compares the two). Stream time belongs to a partition and runs over all its keys. A click joins every
+live session that it touches; touching several merges them, the earliest one's id survives and the others are retracted.
+A click whose session would be closed already is late: it is in no session.
+
+Pure and deterministic: the same records in the same order give the same state, upserts and retractions. Deliberately
+absent: any clock, Kafka, and Faust.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+import msgspec
+from xxhash import xxh3_128_digest
+
+from clickstream.contracts.clicks import PAGE_VIEW
+from clickstream.contracts.session_records import Retraction, Session
+from clickstream.enricher.funnels import FunnelBook, Hit, add_hit, furthest_step, merge_hits
+
+MAX_SEEN: Final = 16_384
+"""Event ids remembered per key. 16 bytes each: a noisy user's state stays far below Kafka's 1 MiB record."""
+
+
+class Facts(Protocol):
+    """What the fold needs to know of a click; the flow's draft has it, times in ms."""
+
+    event_id: str
+    event_time: int
+    storage_day: str
+    user_id: str
+    type: str
+    page_path: str
+    medium: str
+    referrer_host: str | None
+    referrer_source: str | None
+    campaign: str | None
+    device: str
+    country: str | None
+    bot: bool
+
+
+class LiveSession(msgspec.Struct, array_like=True):
+    """A session that may still grow. `hits` maps a funnel to its views (funnels.py). Field order is the changelog's."""
+
+    id: str
+    user_id: str
+    storage_day: str
+    start: int
+    end: int
+    version: int
+    events: int
+    page_views: int
+    entry_page: str
+    exit_page: str
+    medium: str
+    device: str
+    bot: bool
+    referrer_host: str | None
+    referrer_source: str | None
+    campaign: str | None
+    country: str | None
+    hits: dict[str, list[Hit]]
+    merged_ids: list[str]
+
+
+class KeyState(msgspec.Struct, array_like=True):
+    """What is remembered of one key: the source offset applied last, its sessions by start, the event ids seen.
+
+    `seen` maps an id's digest to its time bucket (event time // bucket length).
+    """
+
+    offset: int
+    sessions: list[LiveSession]
+    seen: dict[bytes, int]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one click did. `session` is its session's id, None when `late`; `duplicate` clicks are not to be emitted."""
+
+    session: str | None
+    duplicate: bool = False
+    late: bool = False
+    upsert: LiveSession | None = None
+    retractions: tuple[Retraction, ...] = ()
+
+
+_DUPLICATE: Final = Outcome(None, duplicate=True)
+
+
+class PartitionState:
+    """The sessions of one source partition. `gap` and `grace` in ms.
+
+    `applied` is the last source offset whose effects are all in the state (-1: none); offsets at or below it, or at or
+    below a key's own, change nothing when they come again. `dirty` holds the keys whose state changed and is not on the
+    changelog yet; `forgotten` counts event ids given up to MAX_SEEN.
+    """
+
+    def __init__(self, gap: int, grace: int, funnels: FunnelBook) -> None:
+        self.gap = gap
+        self.grace = grace
+        self.applied = -1
+        self.stream_time = -1
+        self.keys: dict[bytes, KeyState] = {}
+        self.dirty: set[bytes] = set()
+        self.forgotten = 0
+        self._funnels = funnels
+        self._bucket = max(60_000, (gap + grace) // 4)
+        # When a key is to be looked at for closing: a heap, and each key's one valid entry in it (others are stale).
+        # An entry may be too early, when its session has grown since; it is never too late.
+        self._due: list[tuple[int, bytes]] = []
+        self._due_of: dict[bytes, int] = {}
+
+    def apply(self, key: bytes, click: Facts, offset: int) -> Outcome:
+        """Fold one click of `key` at source `offset` into the state."""
+        t = click.event_time
+        before = self.stream_time
+        self.stream_time = max(before, t)
+        state = self.keys.get(key)
+        if offset <= self.applied or (state is not None and offset <= state.offset):
+            return self._again(state, t)
+        horizon = self.stream_time - self.gap - self.grace
+        digest = xxh3_128_digest(click.event_id.encode())
+        hits: list[LiveSession] = []
+        if state is not None:
+            bucket = state.seen.get(digest)
+            if bucket is not None and (bucket + 1) * self._bucket > horizon:
+                return _DUPLICATE
+            live_after, first_end, last_start = before - self.gap - self.grace, t - self.gap, t + self.gap
+            hits = [
+                session
+                for session in state.sessions
+                if session.end > live_after and session.end >= first_end and session.start <= last_start
+            ]
+        if not hits and t <= horizon:
+            return Outcome(None, late=True)
+        if state is None:
+            state = self.keys[key] = KeyState(offset, [], {})
+        state.offset = offset
+        self.dirty.add(key)
+        self._remember(state, digest, t)
+        merged, retractions = self._merge(key, state, hits, click, offset)
+        self._schedule(key, state)
+        return Outcome(merged.id, upsert=merged, retractions=retractions)
+
+    def close_due(self) -> tuple[list[Session], list[bytes]]:
+        """Sessions that can no longer change, as their last record, and keys about which nothing is left to remember.
+
+        To be called before a chunk, so that it looks at persisted stream time only, and a replay does the same.
+        The version is applied + 1: newer than any record of the session, older than the next click's.
+        """
+        horizon = self.stream_time - self.gap - self.grace
+        closed: list[Session] = []
+        gone: list[bytes] = []
+        while self._due and self._due[0][0] <= horizon:
+            due, key = heappop(self._due)
+            if self._due_of.get(key) != due:
+                continue
+            del self._due_of[key]
+            state = self.keys[key]
+            ended = [session for session in state.sessions if session.end <= horizon]
+            if ended:
+                state.sessions = [session for session in state.sessions if session.end > horizon]
+                closed += [self.record(session, closed=True, version=self.applied + 1) for session in ended]
+                self.dirty.add(key)
+            self._expire(state, horizon)
+            if state.sessions or state.seen:
+                self._schedule(key, state)
+            else:
+                del self.keys[key]
+                self.dirty.discard(key)
+                gone.append(key)
+        return closed, gone
+
+    def anything_due(self, stream_time: int) -> bool:
+        """Whether `close_due` might find something, were stream time that far."""
+        return bool(self._due) and self._due[0][0] <= stream_time - self.gap - self.grace
+
+    def record(self, session: LiveSession, *, closed: bool = False, version: int | None = None) -> Session:
+        """The session as it is published."""
+        return Session(
+            id=session.id,
+            user_id=session.user_id,
+            storage_day=session.storage_day,
+            start=session.start,
+            end=session.end,
+            version=session.version if version is None else version,
+            events=session.events,
+            page_views=session.page_views,
+            entry_page=session.entry_page,
+            exit_page=session.exit_page,
+            medium=session.medium,
+            device=session.device,
+            bot=session.bot,
+            bounce=session.page_views <= 1,
+            closed=closed,
+            referrer_host=session.referrer_host,
+            referrer_source=session.referrer_source,
+            campaign=session.campaign,
+            country=session.country,
+            funnels={name: furthest_step(session.hits.get(name, [])) for name in self._funnels.names},
+            merged_ids=session.merged_ids,
+        )
+
+    def restore(self, key: bytes, state: KeyState) -> None:
+        """Put back a key's state from the changelog."""
+        self.keys[key] = state
+        self._schedule(key, state)
+
+    def _again(self, state: KeyState | None, t: int) -> Outcome:
+        """A record that was applied before: name the session it lies in now, if that is still known."""
+        for session in state.sessions if state is not None else ():
+            if session.start <= t <= session.end:
+                return Outcome(session.id)
+        return Outcome(None)
+
+    def _merge(
+        self, key: bytes, state: KeyState, hits: list[LiveSession], click: Facts, offset: int
+    ) -> tuple[LiveSession, tuple[Retraction, ...]]:
+        if not hits:
+            session = self._begin(key, click, offset)
+            state.sessions.append(session)
+            state.sessions.sort(key=_start)
+            return session, ()
+        survivor = hits[0]
+        for absorbed in hits[1:]:
+            state.sessions.remove(absorbed)
+            _absorb(survivor, absorbed)
+        self._extend(survivor, click, offset)
+        return survivor, tuple(Retraction(absorbed.id, offset, survivor.id) for absorbed in hits[1:])
+
+    def _begin(self, key: bytes, click: Facts, offset: int) -> LiveSession:
+        t, path = click.event_time, click.page_path
+        identity = blake2b(key + b"\0" + click.event_id.encode(), digest_size=12).hexdigest()
+        is_view = click.type == PAGE_VIEW
+        return LiveSession(
+            id=f"{click.storage_day}-{identity}",
+            user_id=click.user_id,
+            storage_day=click.storage_day,
+            start=t,
+            end=t,
+            version=offset,
+            events=1,
+            page_views=1 if is_view else 0,
+            entry_page=path,
+            exit_page=path,
+            medium=click.medium,
+            device=click.device,
+            bot=click.bot,
+            referrer_host=click.referrer_host,
+            referrer_source=click.referrer_source,
+            campaign=click.campaign,
+            country=click.country,
+            hits={name: [(t, step)] for name, step in self._funnels.matches(path)} if is_view else {},
+            merged_ids=[],
+        )
+
+    def _extend(self, session: LiveSession, click: Facts, offset: int) -> None:
+        t = click.event_time
+        session.version = offset
+        session.events += 1
+        if t < session.start:
+            # How a visit began is told by its earliest click, also when that arrives late.
+            session.start = t
+            session.entry_page = click.page_path
+            session.medium = click.medium
+            session.referrer_host = click.referrer_host
+            session.referrer_source = click.referrer_source
+            session.campaign = click.campaign
+            session.device = click.device
+            session.country = click.country
+        if t >= session.end:
+            session.end = t
+            session.exit_page = click.page_path
+        session.bot = session.bot or click.bot
+        if click.type == PAGE_VIEW:
+            session.page_views += 1
+            for name, step in self._funnels.matches(click.page_path):
+                add_hit(session.hits.setdefault(name, []), (t, step))
+
+    def _remember(self, state: KeyState, digest: bytes, t: int) -> None:
+        seen = state.seen
+        seen[digest] = t // self._bucket
+        if len(seen) > MAX_SEEN:
+            self._expire(state, self.stream_time - self.gap - self.grace)
+            while len(state.seen) > MAX_SEEN:
+                oldest = min(state.seen.values())
+                kept = {known: bucket for known, bucket in state.seen.items() if bucket != oldest}
+                if not kept:  # all within one bucket: keep the later half
+                    kept = dict(list(state.seen.items())[MAX_SEEN // 2 :])
+                self.forgotten += len(state.seen) - len(kept)
+                state.seen = kept
+
+    def _expire(self, state: KeyState, horizon: int) -> None:
+        live = {digest: bucket for digest, bucket in state.seen.items() if (bucket + 1) * self._bucket > horizon}
+        if len(live) != len(state.seen):
+            state.seen = live
+
+    def _schedule(self, key: bytes, state: KeyState) -> None:
+        sessions = state.sessions
+        if len(sessions) == 1:
+            due = sessions[0].end
+        elif sessions:
+            due = min(session.end for session in sessions)
+        else:
+            due = (max(state.seen.values()) + 1) * self._bucket
+        scheduled = self._due_of.get(key)
+        if scheduled is None or due < scheduled:
+            self._due_of[key] = due
+            heappush(self._due, (due, key))
+
+
+def _start(session: LiveSession) -> int:
+    return session.start
+
+
+def _absorb(survivor: LiveSession, absorbed: LiveSession) -> None:
+    """Fold a later session into an earlier one; the click that joins them is added afterwards."""
+    survivor.end = absorbed.end
+    survivor.exit_page = absorbed.exit_page
+    survivor.events += absorbed.events
+    survivor.page_views += absorbed.page_views
+    survivor.bot = survivor.bot or absorbed.bot
+    for name, hits in absorbed.hits.items():
+        if name in survivor.hits:
+            merge_hits(survivor.hits[name], hits)
+        else:
+            survivor.hits[name] = hits
+    survivor.merged_ids = [*survivor.merged_ids, absorbed.id, *absorbed.merged_ids]

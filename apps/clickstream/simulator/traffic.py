@@ -1,0 +1,99 @@
+"""All visitors' events in the order in which they are sent, with a share of repeated, delayed and spoiled ones.
+
+Why it exists: everything that is random is decided here, before any network, so that a seed gives the same visitors,
+pages and event ids every time. Pure but for its random source: the clock only appears as `begin_ms`.
+
+The rate is exact: there is one slot every 1/rate seconds, and each slot is filled by the visitor who is due, or, when
+nobody is, by a new one. Deliberately absent: batches, waiting, answers (`sender`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+import msgspec
+
+from clickstream.contracts.times import iso_time
+from clickstream.simulator.shop import Shop
+from clickstream.simulator.spoiled import spoil
+from clickstream.simulator.visitors import Visitor
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares from 0 to 1. `time_scale` multiplies what visitors take their time for; 0.1: they live ten times faster."""
+
+    repeated: float = 0.01
+    delayed: float = 0.01
+    spoiled: float = 0.005
+    crawlers: float = 0.03
+    mobile: float = 0.53
+    returning: float = 0.35
+    time_scale: float = 1.0
+
+
+class Outgoing(NamedTuple):
+    """One sending of an event. `due_s`: seconds since the begin at which it should leave; `body`: its JSON object.
+
+    `key` is its event_id, or an invented one where the event's own is missing or wrong. `spoiled`: it must be
+    rejected. `repeat`: the same event was sent before.
+    """
+
+    due_s: float
+    key: str
+    body: bytes
+    spoiled: bool = False
+    repeat: bool = False
+
+
+def traffic(seed: int, shop: Shop, rate: float, begin_ms: int, mix: Mix) -> Iterator[Outgoing]:
+    """Endless sendings, `due_s` never falling; `rate` distinct events a second, repeats come on top."""
+    rng = random.Random(seed)  # noqa: S311 - visitors, not secrets
+    waiting: list[tuple[float, int, Visitor]] = []  # by the time of their next click
+    held: list[tuple[float, int, Outgoing]] = []  # by the time of their sending
+    order = count()
+    second, text = -1, ""
+    for slot in count():
+        now = slot / rate
+        while held and held[0][0] <= now:
+            yield heapq.heappop(held)[2]
+        if waiting and waiting[0][0] <= now:
+            visitor = heapq.heappop(waiting)[2]
+            if visitor.done:
+                visitor.come_back(rng, shop)
+        else:
+            visitor = Visitor(rng, shop, crawlers=mix.crawlers, mobile=mix.mobile)
+
+        key = f"{rng.getrandbits(128):032x}"
+        at_s, at_ms = divmod(begin_ms + int(now * 1_000), 1_000)
+        if at_s != second:  # formatting a time costs more than the rest of an event
+            second, text = at_s, iso_time(at_s * 1_000)[:-4]
+        event, think = visitor.next_event(key, f"{text}{at_ms:03d}Z")
+        pause = think * mix.time_scale
+        chance = rng.random()
+        if chance < mix.spoiled:
+            yield Outgoing(now, key, _encode(spoil(rng, event)), spoiled=True)
+        elif chance < mix.spoiled + mix.delayed and not visitor.done:
+            # Its successor comes quickly and overtakes it.
+            pause = min(pause, 0.2 + rng.random())
+            due = now + pause + 0.1 + rng.random() * 2
+            heapq.heappush(held, (due, next(order), Outgoing(due, key, _encode(event))))
+        else:
+            sending = Outgoing(now, key, _encode(event))
+            yield sending
+            if chance > 1 - mix.repeated:
+                due = now + 0.5 + rng.random() * 6
+                heapq.heappush(held, (due, next(order), sending._replace(due_s=due, repeat=True)))
+
+        if not visitor.done:
+            heapq.heappush(waiting, (now + pause, next(order), visitor))
+        elif not visitor.crawler and rng.random() < mix.returning:
+            away = (20 + rng.lognormvariate(0.0, 0.8) * 30) * 60 * mix.time_scale
+            heapq.heappush(waiting, (now + away, next(order), visitor))

@@ -1,0 +1,102 @@
+"""One event of a client, judged: bytes in, `Click | Rejection` out. Pure; the request's circumstances are an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from clickstream.contracts.clicks import PAGE_VIEW, Click
+from clickstream.tracking_api import limits
+from clickstream.tracking_api.address import Address, kept_form, parse_address
+from clickstream.tracking_api.fields import (
+    RefusedError,
+    longer,
+    optional_text,
+    optional_time,
+    required_text,
+    required_time,
+    uncut_text,
+)
+from clickstream.tracking_api.json_text import parse, repaired, without_bom
+from clickstream.tracking_api.properties import read_properties
+from clickstream.tracking_api.rejections import Code, Rejection
+
+_KNOWN: Final = frozenset(
+    {
+        *("event_id", "timestamp", "user_id", "session_id", "page"),
+        *("type", "sent_at", "referrer", "user_agent", "ip", "title", "properties"),
+    }
+)
+
+TOO_LARGE = Rejection(Code.EVENT_TOO_LARGE, "$", f"an event has at most {limits.EVENT_BYTES} bytes")
+_NO_OBJECT = Rejection(Code.WRONG_TYPE, "$", "an event is an object")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a request says about each of its events. Times in ms.
+
+    `address` stands in where the event itself names none; with `keep_ip` False no address is kept at all.
+    `sent_at` is the batch's own and counts for events that have none.
+    """
+
+    source: str
+    received_at: int
+    address: Address | None = None
+    user_agent: str | None = None
+    sent_at: int | None = None
+    anonymize_ip: bool = True
+    keep_ip: bool = True
+
+
+def read_event(text: bytes, circumstances: Circumstances) -> Click | Rejection:
+    """The click in the JSON text of one event."""
+    if len(text) > limits.EVENT_BYTES:
+        return TOO_LARGE
+    value = parse(repaired(without_bom(text)))
+    return value if isinstance(value, Rejection) else judge(value, circumstances)
+
+
+def judge(event: object, circumstances: Circumstances) -> Click | Rejection:
+    """The click in a parsed event."""
+    if not isinstance(event, dict):
+        return _NO_OBJECT
+    try:
+        return _click(event, circumstances)
+    except RefusedError as refused:
+        return refused.rejection
+
+
+def _click(event: dict[str, Any], circumstances: Circumstances) -> Click:
+    sent_at = optional_time(event, "sent_at")
+    return Click(
+        event_id=required_text(event, "event_id", limits.EVENT_ID_BYTES),
+        timestamp=required_time(event, "timestamp"),
+        user_id=required_text(event, "user_id", limits.ID_BYTES),
+        session_id=required_text(event, "session_id", limits.ID_BYTES),
+        page=required_text(event, "page", limits.PAGE_BYTES),
+        received_at=circumstances.received_at,
+        source=circumstances.source,
+        type=optional_text(event, "type", limits.TYPE_BYTES) or PAGE_VIEW,
+        sent_at=circumstances.sent_at if sent_at is None else sent_at,
+        referrer=optional_text(event, "referrer", limits.STRING_BYTES),
+        user_agent=_user_agent(event, circumstances),
+        ip=_ip(event, circumstances),
+        title=optional_text(event, "title", limits.STRING_BYTES),
+        properties=read_properties(event, [name for name in event if name not in _KNOWN]),
+    )
+
+
+def _user_agent(event: dict[str, Any], circumstances: Circumstances) -> str | None:
+    text = uncut_text(event, "user_agent") or circumstances.user_agent
+    if text is not None and longer(text, limits.USER_AGENT_BYTES):
+        return text.encode()[: limits.USER_AGENT_BYTES].decode(errors="ignore")
+    return text
+
+
+def _ip(event: dict[str, Any], circumstances: Circumstances) -> str | None:
+    text = uncut_text(event, "ip")
+    if not circumstances.keep_ip:
+        return None
+    address = (parse_address(text) if text else None) or circumstances.address
+    return None if address is None else kept_form(address, anonymize=circumstances.anonymize_ip)

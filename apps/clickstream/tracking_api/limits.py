@@ -1,0 +1,32 @@
+"""The limits of what the API takes in, in one place: validation, the OpenAPI document and the tests read them here.
+
+Bytes are bytes of UTF-8. The lengths of ids and pages come from PostgreSQL, whose index rows have a limit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENT_ID_BYTES: Final = 64
+ID_BYTES: Final = 256
+PAGE_BYTES: Final = 2_048
+TYPE_BYTES: Final = 256
+STRING_BYTES: Final = 8_192
+USER_AGENT_BYTES: Final = 1_024
+"""A longer user agent is cut, not refused: it is nobody's fault on the page."""
+
+PROPERTIES: Final = 64
+PROPERTY_NAME_BYTES: Final = 256
+DEPTH: Final = 16
+"""Nested objects and arrays of one event, the event itself included."""
+
+EVENT_BYTES: Final = 32 * 1_024
+BATCH_EVENTS: Final = 500
+BODY_BYTES: Final = 512 * 1_024
+"""On the wire, so compressed where the client compresses."""
+DECOMPRESSED_BYTES: Final = 2 * 1_024 * 1_024
+
+BODY_SECONDS: Final = 10.0
+DELIVERY_SECONDS: Final = 9.0
+"""How long an answer waits for the brokers; the producer itself gives up a second earlier."""
+RETRY_AFTER_SECONDS: Final = 2

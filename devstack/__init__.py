@@ -1,0 +1,34 @@
+"""Real servers as local processes: Apache Kafka, Elasticsearch and PostgreSQL, without a container engine.
+
+Why it exists: the demo and the tests must meet the servers that production meets, on a machine that has a JDK, Maven
+and Python and nothing else. On the command line it is `devstack up|down|status|logs|env|topics`; in Python:
+
+    from devstack import Stack
+
+    with Stack.up(home=tmp_path / "stack", services=("kafka", "postgres"), progress=print) as stack:
+        stack.kafka.bootstrap_servers      # "127.0.0.1:40123"
+        stack.postgres.dsn                 # "postgresql://postgres@127.0.0.1:40125/postgres"
+        stack.kafka.kill()                 # SIGKILL; also .stop() and .start(): same port, same data
+        stack.kafka.start()                # returns once it is healthy again
+
+`Stack.up()` without a home uses DEVSTACK_HOME or `.devstack` in the current folder; what runs there already is kept.
+Leaving the `with` block stops the servers and keeps their data; `stack.down(wipe=True)` deletes it; without
+`with` they run on until somebody calls `down`. `stack.elasticsearch.url` is the third address.
+
+`devstack.topics.create_topics(bootstrap_servers, topics)` creates topics as the operator would;
+`devstack.artifacts.kafka_classpath()` and `devstack.jdk.find_jdk(21)` let a test run a Java program against Kafka's
+own libraries. Everything that a user can put right is a `DevstackError`.
+
+A server that runs elsewhere is used instead when DEVSTACK_KAFKA (bootstrap servers), DEVSTACK_ELASTICSEARCH (URL) or
+DEVSTACK_POSTGRES (DSN) is set: it is checked, never started or stopped. Other variables: DEVSTACK_CACHE (downloads),
+DEVSTACK_ES_HEAP and DEVSTACK_KAFKA_HEAP (such as 768m).
+
+Deliberately absent: supervision, several nodes, TLS and users; and any import of the project's other packages,
+except by the command `devstack topics`.
+"""
+
+from devstack.errors import DevstackError
+from devstack.settings import SERVICES, Settings
+from devstack.stack import Stack
+
+__all__ = ["SERVICES", "DevstackError", "Settings", "Stack"]

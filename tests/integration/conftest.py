@@ -1,0 +1,74 @@
+"""Real servers for the integration tests: one set a test run, a pipeline with names of its own a test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
+from clickstream.contracts.topics import topics_of
+from devstack import Stack
+from devstack.topics import create_topics
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, Elasticsearch and PostgreSQL, started once and ended with the run."""
+    started = Stack.up(home=tmp_path_factory.mktemp("servers"))
+    try:
+        yield started
+    finally:
+        started.down(wipe=True)
+
+
+@pytest.fixture
+def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
+    """Makes pipelines: keyword arguments are members of the document that replace the defaults."""
+
+    def make(**members: object) -> Pipeline:
+        document = {
+            "namespace": "it",
+            "name": f"t{os.getpid()}-{next(_numbers)}",
+            "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+            "sources": [{"name": "web", "writeKey": "test-write-key", "allowedOrigins": ["*"]}],
+            "funnels": [
+                {
+                    "name": "checkout",
+                    "steps": [
+                        {"name": "Homepage", "page": "/"},
+                        {"name": "Product", "page": "/products/*"},
+                        {"name": "Checkout", "page": "/checkout"},
+                    ],
+                }
+            ],
+            "sinks": {
+                "elasticsearch": {"url": stack.elasticsearch.url},
+                "postgres": {"dsn": stack.postgres.dsn},
+            },
+        } | members
+        made = parse_pipeline(msgspec.json.encode(document))
+        create_topics(stack.kafka.bootstrap_servers, topics_of(made))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    """A fresh pipeline on those servers, its topics created."""
+    return new_pipeline()
+
+
+@pytest.fixture
+def pipeline_file(pipeline: Pipeline, tmp_path: Path) -> Path:
+    """The document of `pipeline`, for processes that are started by command."""
+    path = tmp_path / "pipeline.json"
+    path.write_bytes(dump_pipeline(pipeline))
+    return path
