@@ -19,14 +19,13 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from clickstream.contracts.kafka import header
-from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState
+from clickstream.enricher.sessions import KeyState, PartitionState
 
 APPLIED: Final = "applied"
 """Header: the source offset that a changelog record has applied, decimal."""
 
 PARTITION_KEY: Final = b"p"
 _KEY_PREFIX: Final = b"k"
-_DIGEST_BYTES: Final = 16
 
 _PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})  # noqa: SLF001
 """Errors that librdkafka gets over by itself once the brokers are back."""
@@ -34,7 +33,7 @@ _PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT
 Record = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 """Key, value, headers."""
 
-_sessions_decoder = msgspec.msgpack.Decoder(tuple[int, list[LiveSession], dict[int, bytes]])
+_key_decoder = msgspec.msgpack.Decoder(KeyState)
 _partition_decoder = msgspec.msgpack.Decoder(tuple[int, int])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -45,11 +44,7 @@ class RecoveryError(Exception):
 
 def key_record(key: bytes, state: KeyState) -> Record:
     """The record that replaces the key's state."""
-    buckets: dict[int, list[bytes]] = {}
-    for digest, bucket in state.seen.items():
-        buckets.setdefault(bucket, []).append(digest)
-    seen = {bucket: b"".join(digests) for bucket, digests in buckets.items()}
-    return _KEY_PREFIX + key, _encode((state.offset, state.sessions, seen)), _applied(state.offset)
+    return _KEY_PREFIX + key, _encode(state), _applied(state.offset)
 
 
 def tombstone(key: bytes, applied: int) -> Record:
@@ -89,13 +84,7 @@ class Replay:
             for key, (_, value) in self._newest.items():
                 if value is None:
                     continue
-                offset, sessions, seen = _sessions_decoder.decode(value)
-                digests = {
-                    packed[at : at + _DIGEST_BYTES]: bucket
-                    for bucket, packed in seen.items()
-                    for at in range(0, len(packed), _DIGEST_BYTES)
-                }
-                state.restore(key[1:], KeyState(offset, sessions, digests))
+                state.restore(key[1:], _key_decoder.decode(value))
                 count += 1
         except msgspec.MsgspecError as error:
             msg = f"a changelog record cannot be decoded ({error}): was it written by a newer version?"

@@ -60,6 +60,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
     set_up_logs("enricher", settings.log_level, settings.log_format)
+    if settings.log_level != "DEBUG":  # a screenful at each start and rebalance
+        for name in ("faust", "mode", "aiokafka", "clickstream.enricher.chunks"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="clickstream-enricher-") as scratch:
         return asyncio.run(_run(settings, flow, options.data_dir or scratch, options.ops_port_file))
 

@@ -27,7 +27,7 @@ def validate(click: Click | BadRow, value: bytes | None, received_at: int) -> Cl
     """The click, each NUL in it replaced by U+FFFD, or why it is none. A BadRow passes through."""
     if isinstance(click, BadRow) or value is None:
         return click
-    if len(value) <= MAX_TEXT and value.isascii() and b"\\u" not in value:
+    if len(value) <= MAX_TEXT and value.isascii() and b"\\" not in value:
         return click  # every character is one byte, and types have limited those
     if len(value) > MAX_RECORD:
         return BadRow(value, "enrich", "too_long", f"more than {MAX_RECORD} bytes", "$", received_at)

@@ -1,0 +1,36 @@
+"""What a flow needs from outside before its first click: the country database and the join tables, opened and filled."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.enricher.enrichments.geo import open_database
+from clickstream.enricher.flow import Flow
+from clickstream.enricher.join_tables import JoinTable
+
+LOAD_SECONDS: Final = 60.0
+"""For each table; its end must be read before the first click."""
+
+
+class Opened:
+    """A flow, ready for clicks, and the tables behind it. Raises GeoError, JoinError."""
+
+    def __init__(self, pipeline: Pipeline, load_seconds: float = LOAD_SECONDS) -> None:
+        geoip = pipeline.enricher.geoip
+        country_of = None if geoip is None else open_database(geoip)
+        self.tables: list[JoinTable] = []
+        try:
+            for join in pipeline.enricher.joins:
+                table = JoinTable(join.name, join.topic, pipeline.kafka, f"{pipeline.names.enricher_group}-joins")
+                self.tables.append(table)
+                table.load(load_seconds)
+        except BaseException:
+            self.close()
+            raise
+        self.flow = Flow(pipeline, country_of, {table.name: table for table in self.tables})
+
+    def close(self) -> None:
+        """Stop following the tables. Idempotent."""
+        for table in self.tables:
+            table.close()
