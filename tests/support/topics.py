@@ -62,7 +62,8 @@ def feed(bootstrap: str, topic: str, clicks: Iterable[Click], rate: float | None
         if rate is not None and number % 50 == 0:
             ahead = started + number / rate - time.monotonic()
             if ahead > 0:
-                producer.poll(ahead)
+                producer.poll(0)
+                time.sleep(ahead)
         producer.produce(topic, encode_click(click), click.user_id.encode())
         producer.poll(0)
     assert producer.flush(30) == 0

@@ -38,6 +38,8 @@ STORED: Final = "clickstream.events.stored"
 LAG_RECORDS: Final = "clickstream.consumer.lag.records"
 LAG_SECONDS: Final = "clickstream.consumer.lag"
 CLICK_TO_STORE: Final = "clickstream.click_to_store"
+JOIN_ROWS: Final = "clickstream.join.rows"
+JOIN_STALENESS: Final = "clickstream.join.staleness"
 BATCH_SECONDS: Final = "clickstream.batch.duration"
 
 LATENCY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)

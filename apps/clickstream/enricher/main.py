@@ -22,10 +22,11 @@ from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.enricher.changelog import read_changelog
-from clickstream.enricher.enrichments.geo import GeoError, open_database
-from clickstream.enricher.flow import Flow
+from clickstream.enricher.enrichments.geo import GeoError
 from clickstream.enricher.funnels import FunnelBook
+from clickstream.enricher.join_tables import JoinError
 from clickstream.enricher.measures import Measures
+from clickstream.enricher.opening import Opened
 from clickstream.enricher.output import Output
 from clickstream.enricher.partitions import Partitions
 from clickstream.enricher.pause import PauseGuard
@@ -54,20 +55,26 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = read_process_settings(os.environ, options.pipeline)
-        country_of = open_database(settings.pipeline.enricher.geoip) if settings.pipeline.enricher.geoip else None
-        flow = Flow(settings.pipeline, country_of, {})
-    except (SettingsError, GeoError) as error:
+    except SettingsError as error:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
     set_up_logs("enricher", settings.log_level, settings.log_format)
     if settings.log_level != "DEBUG":  # a screenful at each start and rebalance
         for name in ("faust", "mode", "aiokafka", "clickstream.enricher.chunks"):
             logging.getLogger(name).setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="clickstream-enricher-") as scratch:
-        return asyncio.run(_run(settings, flow, options.data_dir or scratch, options.ops_port_file))
+    try:
+        opened = Opened(settings.pipeline)
+    except (GeoError, JoinError) as error:
+        log.error("cannot start: %s", error)  # noqa: TRY400 - the message says it all
+        return 2
+    try:
+        with tempfile.TemporaryDirectory(prefix="clickstream-enricher-") as scratch:
+            return asyncio.run(_run(settings, opened, options.data_dir or scratch, options.ops_port_file))
+    finally:
+        opened.close()
 
 
-async def _run(settings: ProcessSettings, flow: Flow, data_dir: str, ops_port_file: Path | None) -> int:
+async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_port_file: Path | None) -> int:
     pipeline = settings.pipeline
     names = pipeline.names
     telemetry = Telemetry(
@@ -77,7 +84,7 @@ async def _run(settings: ProcessSettings, flow: Flow, data_dir: str, ops_port_fi
     guard = PauseGuard(SESSION_TIMEOUT * 0.75)
     partitions = Partitions(
         names,
-        Processing(flow, pipeline.enricher.group_by),
+        Processing(opened.flow, pipeline.enricher.group_by),
         Output(pipeline.kafka, names.enricher_group),
         measures,
         lambda wanted: recover(pipeline, wanted),
@@ -85,6 +92,7 @@ async def _run(settings: ProcessSettings, flow: Flow, data_dir: str, ops_port_fi
     )
     worker = Worker(names, pipeline.kafka.bootstrap_servers, partitions, data_dir)
     measures.watch_lag(names.raw_clicks, worker.lag)
+    measures.watch_joins(opened.tables)
 
     def stalled() -> str | None:
         waited = time.monotonic() - worker.turned_at

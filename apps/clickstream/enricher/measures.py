@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from clickstream.contracts.telemetry import (
     DEAD_LETTERS,
     DUPLICATES,
+    JOIN_ROWS,
+    JOIN_STALENESS,
     LAG_RECORDS,
     LAG_SECONDS,
     LATE,
     PROCESSED,
     Telemetry,
 )
+from clickstream.enricher.join_tables import JoinTable
 from clickstream.enricher.processing import Effects
 
 STAGE: Final = "enrich"
@@ -49,5 +52,17 @@ class Measures:
             LAG_SECONDS,
             "Age of the last processed record while there are more; 0 at the end of the partition",
             lambda: [(seconds, {"topic": topic, "partition": str(number)}) for number, _, seconds in lag()],
+            unit="s",
+        )
+
+    def watch_joins(self, tables: Sequence[JoinTable]) -> None:
+        """Expose each join's number of rows and how long ago they were last known to be complete."""
+        self._telemetry.gauge(
+            JOIN_ROWS, "Rows of a joined table", lambda: [(table.rows, {"join": table.name}) for table in tables]
+        )
+        self._telemetry.gauge(
+            JOIN_STALENESS,
+            "Time since a joined table was last known to be up to date",
+            lambda: [(table.staleness, {"join": table.name}) for table in tables],
             unit="s",
         )

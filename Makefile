@@ -1,0 +1,71 @@
+# Every target sets up what it needs. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv trusts the system's certificates and uses this Python, never one of its own download.
+UV := UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 $(BIN)/uv
+
+DEMO_RATE ?= 200
+DEMO_SECONDS ?=
+export DEMO_RATE DEMO_SECONDS DEMO_BATCH DEMO_HOME DEMO_KEEP
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  DEMO_RATE=200 clicks/s and DEMO_SECONDS=60 (until Ctrl-C when unset) steer the demo."
+
+.PHONY: demo
+demo: $(VENV)/ready ## Run the whole pipeline on real local servers with a simulated shop, and watch it
+	@$(BIN)/python -m devstack.demo
+
+.PHONY: test
+test: $(VENV)/ready ## Run the tests: units first, then integration on real Kafka, Elasticsearch and PostgreSQL
+	@$(BIN)/python -m pytest tests/unit tests/integration $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: $(VENV)/ready ## Run only the tests that need no server
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: e2e
+e2e: $(VENV)/ready ## Run the end-to-end tests: a real browser through the whole pipeline (needs Chromium)
+	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer loop on the same broker
+	@$(BIN)/python -m bench
+
+.PHONY: lint
+lint: $(VENV)/ready ## Check style, types and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/ready ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, with hashes and without addresses
+	@$(UV) pip compile pyproject.toml --all-extras -o requirements/dev.txt $(COMPILE)
+	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
+	@$(UV) pip compile pyproject.toml --extra operator -c requirements/dev.txt -o requirements/operator.txt $(COMPILE)
+	@echo uv | $(UV) pip compile - -o requirements/uv.txt $(COMPILE)
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --quiet
+
+.PHONY: clean
+clean: ## Remove the virtual environment and what runs left behind
+	@rm -rf $(VENV) .devstack .demo .e2e .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/ready: pyproject.toml requirements/dev.txt requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; this is " + sys.version.split()[0] + ". Set PYTHON=…") if sys.version_info < (3, 11) else 0'
+	@echo "Installing the locked dependencies into $(VENV) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,227 @@
+"""Whatever happens to the workers, the sessions that the stores end up with are those of one undisturbed reading.
+
+Hypothesis drives one partition through clicks (out of order, duplicated), chunks of any size, crashes between any two
+delivered records, rebalances, replays from earlier offsets, and a paused worker that wakes up and sends what it had left.
+The store here keeps what the sinks' promise says: a session record that is not newer than the one it has is ignored.
+The expectation is written down a second time, naively, from the rule in the design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from clickstream.contracts.session_records import Session, decode_session
+from clickstream.enricher.changelog import Replay, partition_record
+from clickstream.enricher.enrichments.draft import Draft
+from clickstream.enricher.funnels import FunnelBook
+from clickstream.enricher.processing import Effects, Processing
+from clickstream.enricher.sessions import PartitionState
+
+MINUTE = 60_000
+GAP = 10 * MINUTE
+START = 1_000 * GAP
+FLUSH = "flush"
+
+
+@dataclass
+class Visit:
+    """A session as the rule has it."""
+
+    start: int
+    end: int
+    events: int
+    version: int
+    absorbed: int = 0
+
+
+@dataclass
+class Rule:
+    """The session rule, record by record, with nothing clever in it."""
+
+    grace: int
+    stream_time: int = -1
+    visits: dict[str, list[Visit]] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+
+    def take(self, offset: int, key: str, t: int, event_id: str) -> None:
+        before = self.stream_time
+        self.stream_time = max(before, t)
+        if event_id in self.known:
+            return
+        mine = self.visits.setdefault(key, [])
+        live = [visit for visit in mine if visit.end > before - GAP - self.grace]
+        hits = sorted((v for v in live if v.end >= t - GAP and v.start <= t + GAP), key=lambda v: v.start)
+        end = max([t, *(visit.end for visit in hits)])
+        if end <= self.stream_time - GAP - self.grace:
+            return
+        self.known.add(event_id)
+        for visit in hits:
+            mine.remove(visit)
+        merged = Visit(min([t, *(visit.start for visit in hits)]), end, 1, offset)
+        merged.events += sum(visit.events for visit in hits)
+        merged.absorbed = sum(visit.absorbed for visit in hits) + max(0, len(hits) - 1)
+        mine.append(merged)
+
+
+class FakeFlow:
+    """Records hold drafts already."""
+
+    def enrich(self, value: tuple[str, int, str], record_time: int) -> Draft:
+        key, t, event_id = value
+        return Draft(event_id, t, t, t, "2026-01-31", key, "s", "/", page_path="/", page_category="home")
+
+
+Delivery = tuple[str, tuple[bytes, bytes | None, list]]
+
+
+class Partition(RuleBasedStateMachine):
+    """One source partition, its workers, its changelog, and the store behind the sessions topic."""
+
+    @initialize(grace=st.sampled_from((0, 10 * MINUTE, 23 * 60 * MINUTE + 50 * MINUTE)))
+    def begin(self, grace: int) -> None:
+        self.grace = grace
+        self.log: list[tuple[str, int, str]] = []
+        self.latest = START
+        self.changelog: list[tuple[bytes, bytes | None, list]] = []
+        self.store: dict[str, tuple[int, Session | None]] = {}
+        self.left_over: list[Delivery] = []
+        self.processing = Processing(FakeFlow(), "user_id")
+        self.committed = 0
+        self.recover(0)
+
+    def recover(self, back: int) -> None:
+        replay = Replay()
+        for record in self.changelog:
+            replay.add(*record)
+        self.state = PartitionState(GAP, self.grace, FunnelBook([]))
+        replay.restore(self.state)
+        self.position = max(0, self.committed - back)
+
+    def fold(self, size: int) -> list[Delivery]:
+        records = [
+            SimpleNamespace(offset=offset, value=self.log[offset], timestamp=0, headers=())
+            for offset in range(self.position, min(self.position + size, len(self.log)))
+        ]
+        effects = Effects()
+        self.processing.close(self.state, effects)
+        self.processing.chunk(self.state, records, effects)
+        self.processing.take_changes(self.state, effects)
+        self.position += len(records)
+        changes = [*effects.changelog, partition_record(self.state)]
+        return [("session", record) for record in effects.sessions] + [("change", record) for record in changes]
+
+    def deliver(self, deliveries: list[Delivery]) -> None:
+        for kind, (key, value, headers) in deliveries:
+            if kind == "change":
+                self.changelog.append((key, value, headers))
+                continue
+            record = decode_session(key, value, headers)
+            known = self.store.get(record.id)
+            if known is None or record.version > known[0]:
+                self.store[record.id] = (record.version, record if isinstance(record, Session) else None)
+
+    @rule(
+        key=st.sampled_from("abc"),
+        kind=st.sampled_from(("on", "gap", "back", "edge", "jump", "same")),
+        step=st.integers(-1, 1),
+        near=st.integers(0, GAP // 2),
+    )
+    def click(self, key: str, kind: str, step: int, near: int) -> None:
+        t = {
+            "on": self.latest + near,
+            "gap": self.latest + GAP + step,
+            "back": self.latest - GAP - step,
+            "edge": self.latest - GAP - self.grace + step,
+            "jump": self.latest + 2 * GAP + self.grace + near,
+            "same": self.latest,
+        }[kind]
+        self.log.append((key, t, f"e{len(self.log)}"))
+        self.latest = max(self.latest, t)
+
+    def recent(self) -> list[tuple[str, int, str]]:
+        """Records inside the session horizon: their duplicates are promised to be recognized."""
+        return [record for record in self.log if record[1] > self.latest - GAP - self.grace]
+
+    @precondition(lambda self: self.recent())
+    @rule(data=st.data())
+    def duplicate(self, data: st.DataObject) -> None:
+        self.log.append(data.draw(st.sampled_from(self.recent())))
+
+    @precondition(lambda self: self.position < len(self.log))
+    @rule(size=st.integers(1, 10))
+    def process(self, size: int) -> None:
+        self.deliver(self.fold(size))
+        self.committed = self.position
+
+    @precondition(lambda self: self.position < len(self.log))
+    @rule(size=st.integers(1, 10), data=st.data(), back=st.integers(0, 5))
+    def crash_or_pause_in_a_chunk(self, size: int, data: st.DataObject, back: int) -> None:
+        deliveries = self.fold(size)
+        cut = data.draw(st.integers(0, len(deliveries)))
+        self.deliver(deliveries[:cut])
+        self.left_over = deliveries[cut:]
+        self.recover(back)
+
+    @rule(back=st.integers(0, 20))
+    def rebalance(self, back: int) -> None:
+        self.recover(back)
+
+    @precondition(lambda self: self.left_over)
+    @rule()
+    def paused_worker_wakes_up(self) -> None:
+        self.deliver(self.left_over)
+        self.left_over = []
+
+    def teardown(self) -> None:
+        if not hasattr(self, "log"):
+            return
+        while self.position < len(self.log):
+            self.process(7)
+        self.check(all_closed=False)
+        # A click far ahead closes everything before it.
+        for _ in range(2):
+            self.log.append((FLUSH, self.latest + 3 * GAP + 2 * self.grace, f"e{len(self.log)}"))
+            self.process(1)
+        self.process_nothing()
+        self.check(all_closed=True)
+
+    def process_nothing(self) -> None:
+        """A tick: what is over is closed without a record."""
+        self.deliver(self.fold(0))
+
+    def check(self, *, all_closed: bool) -> None:
+        expected, undisturbed = Rule(self.grace), PartitionState(GAP, self.grace, FunnelBook([]))
+        ids = set()
+        for offset, value in enumerate(self.log):
+            expected.take(offset, *value)
+            outcome = undisturbed.apply(value[0].encode(), FakeFlow().enrich(value, 0), offset)
+            ids |= {outcome.upsert.id} if outcome.upsert is not None else set()
+            ids -= {retraction.id for retraction in outcome.retractions}
+        stored = [session for _, session in self.store.values() if session is not None]
+        assert {session.id for session in stored} == ids
+        assert sorted(
+            (session.user_id, session.start, session.end, session.events, len(session.merged_ids)) for session in stored
+        ) == sorted(
+            (key, visit.start, visit.end, visit.events, visit.absorbed)
+            for key, visits in expected.visits.items()
+            for visit in visits
+        )
+        versions = {(key, v.start): v.version for key, visits in expected.visits.items() for v in visits}
+        for session in stored:
+            touched = versions[session.user_id, session.start]
+            assert session.version > touched if session.closed else session.version == touched
+            assert session.closed or session.user_id == FLUSH or not all_closed
+            assert len(set(session.merged_ids)) == len(session.merged_ids)
+            for merged in session.merged_ids:  # an absorbed id is retracted, or was never published
+                assert self.store.get(merged, (0, None))[1] is None
+
+
+Partition.TestCase.settings = settings(
+    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestSessionsSurviveTheirWorkers = Partition.TestCase
