@@ -28,7 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         started.down(wipe=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
     """Makes pipelines: keyword arguments are members of the document that replace the defaults."""
 

@@ -32,7 +32,7 @@ from clickstream.enricher.partitions import Partitions
 from clickstream.enricher.pause import PauseGuard
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.sessions import PartitionState
-from clickstream.enricher.worker import SESSION_TIMEOUT, Worker
+from clickstream.enricher.worker import SESSION_TIMEOUT, Worker, end_now
 
 log: Final = logging.getLogger(__name__)
 
@@ -81,10 +81,15 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
         "enricher", {"namespace": pipeline.namespace, "pipeline": pipeline.name}, settings.otlp_endpoint
     )
     measures = Measures(telemetry)
+
+    def hand_on(traceparent: str) -> str:
+        with telemetry.span("enricher", traceparent) as onward:
+            return onward or traceparent
+
     guard = PauseGuard(SESSION_TIMEOUT * 0.75)
     partitions = Partitions(
         names,
-        Processing(opened.flow, pipeline.enricher.group_by),
+        Processing(opened.flow, pipeline.enricher.group_by, hand_on),
         Output(pipeline.kafka, names.enricher_group),
         measures,
         lambda wanted: recover(pipeline, wanted),
@@ -119,7 +124,7 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
         await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if crashed.done():
             log.error("the worker crashed", exc_info=worker.app.crash_reason)
-            return 70
+            end_now()
         stopped.cancel()
         crashed.cancel()
         await worker.app.stop()

@@ -7,7 +7,7 @@ same output. Nothing is sent here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,10 +37,14 @@ class Effects:
 
 
 class Processing:
-    """The flow and the session step of a pipeline; `group_by` is `user_id` or `session_id`."""
+    """The flow and the session step of a pipeline; `group_by` is `user_id` or `session_id`.
 
-    def __init__(self, flow: Flow, group_by: str) -> None:
+    `hand_on` is given the traceparent of a sampled click and answers the one to send on.
+    """
+
+    def __init__(self, flow: Flow, group_by: str, hand_on: Callable[[str], str] = str) -> None:
         self._flow = flow
+        self._hand_on = hand_on
         self._by_user = group_by == "user_id"
 
     def close(self, state: PartitionState, effects: Effects) -> None:
@@ -75,7 +79,7 @@ class Processing:
             if record.headers:
                 traceparent = header(record.headers, TRACEPARENT)
                 if traceparent is not None:
-                    headers = [(TRACEPARENT, traceparent)]
+                    headers = [(TRACEPARENT, self._hand_on(traceparent.decode("latin-1")).encode("latin-1"))]
             enriched.append((key, encode_enriched(draft.finish(outcome.session, late=outcome.late)), headers))
             if outcome.upsert is not None:
                 upserts[outcome.upsert.id] = outcome.upsert

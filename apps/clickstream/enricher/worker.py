@@ -77,7 +77,7 @@ class Worker:
                 await loop.run_in_executor(None, self._partitions.process, records)
             except Exception:
                 log.exception("a chunk could not be processed")
-                _end()
+                end_now()
             self.turned_at = time.monotonic()
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
@@ -93,7 +93,7 @@ class Worker:
             await asyncio.get_running_loop().run_in_executor(None, self._partitions.assign, partitions)
         except Exception:
             log.exception("the state could not be recovered")
-            _end()
+            end_now()
         self.turned_at = time.monotonic()
         self.ready = True
 
@@ -113,12 +113,12 @@ class Worker:
             )
         except Exception:
             log.exception("idle sessions could not be closed")
-            _end()
+            end_now()
         if all(records == 0 for _, records, _ in self.lag()):
             self.turned_at = time.monotonic()
 
 
-def _end() -> NoReturn:
-    """Leave at once, so that nothing more is acked or committed."""
+def end_now() -> NoReturn:
+    """Leave at once, with exit status FATAL: nothing more is acked or committed, and no thread of Faust's is waited for."""
     logging.shutdown()
     os._exit(FATAL)

@@ -1,0 +1,72 @@
+"""Reading back what the stores hold of one pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from elasticsearch import Elasticsearch
+from psycopg.rows import dict_row
+
+from clickstream.contracts.pipeline import Pipeline
+
+
+class Stores:
+    """Both stores of a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        assert pipeline.sinks.elasticsearch is not None
+        assert pipeline.sinks.postgres is not None
+        assert pipeline.sinks.postgres.dsn is not None
+        self.names = pipeline.names
+        self.elasticsearch = Elasticsearch(pipeline.sinks.elasticsearch.url, request_timeout=30)
+        self.postgres = psycopg.connect(pipeline.sinks.postgres.dsn, autocommit=True, row_factory=dict_row)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self.elasticsearch.close()
+        self.postgres.close()
+
+    def sql(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Rows of a query; `{s}` stands for the pipeline's schema."""
+        return self.postgres.execute(query.replace("{s}", f'"{self.names.schema}"'), values).fetchall()  # type: ignore[call-overload]
+
+    def documents(self, alias: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """All documents (`_source`) behind an alias that match, at most 10,000 at a time."""
+        if not self.elasticsearch.indices.exists_alias(name=alias):
+            return []
+        self.elasticsearch.indices.refresh(index=alias)
+        found: list[dict[str, Any]] = []
+        after: list[Any] | None = None
+        with_pit = self.elasticsearch.open_point_in_time(index=alias, keep_alive="1m")["id"]
+        while True:
+            page = self.elasticsearch.search(
+                pit={"id": with_pit, "keep_alive": "1m"},
+                query=query or {"match_all": {}},
+                size=5_000,
+                sort=[{"_shard_doc": "asc"}],
+                search_after=after,
+                track_total_hits=False,
+            )["hits"]["hits"]
+            if not page:
+                self.elasticsearch.close_point_in_time(id=with_pit)
+                return found
+            found += [hit["_source"] for hit in page]
+            after = page[-1]["sort"]
+
+    def clicks_es(self, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Clicks in Elasticsearch."""
+        return self.documents(self.names.clicks_alias, query)
+
+    def sessions_es(self) -> list[dict[str, Any]]:
+        """Standing sessions in Elasticsearch."""
+        return self.documents(self.names.sessions_alias)
+
+    def counts(self) -> tuple[int, int]:
+        """Clicks in Elasticsearch and in PostgreSQL."""
+        alias = self.names.clicks_alias
+        there = self.elasticsearch.indices.exists_alias(name=alias)
+        if there:
+            self.elasticsearch.indices.refresh(index=alias)
+        documents = int(self.elasticsearch.count(index=alias)["count"]) if there else 0
+        return documents, int(self.sql("SELECT count(*) AS n FROM {s}.clicks")[0]["n"])

@@ -1,0 +1,89 @@
+"""The whole data plane of one pipeline as processes: tracking API, enricher, both sinks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from support.processes import Process, clickstream, wait_for
+from support.stores import Stores
+
+from clickstream.contracts.pipeline import Pipeline, dump_pipeline
+
+KEY = "test-write-key"
+
+
+class System:
+    """Started and ready when made; `close` ends it."""
+
+    def __init__(self, pipeline: Pipeline, folder: Path, env: dict[str, str] | None = None) -> None:
+        self.pipeline = pipeline
+        document = folder / "pipeline.json"
+        document.write_bytes(dump_pipeline(pipeline))
+        options = ["--pipeline", str(document)]
+        subprocess.run(clickstream("setup", "all", *options), check=True, timeout=120)
+        ops = ["--ops-port-file", "{ops_port_file}"]
+        env = {"CLICKSTREAM_LOG_FORMAT": "text", "CLICKSTREAM_DRAIN_SECONDS": "0"} | (env or {})
+        port_file = folder / "http.port"
+        self.api = Process(
+            "tracking-api",
+            clickstream("tracking-api", *options, "--host", "127.0.0.1", "--port", "0", "--port-file", str(port_file)),
+            folder,
+            env,
+        )
+        self.enricher = Process("enricher", clickstream("enricher", *options, *ops), folder, env)
+        self.elasticsearch = Process("sink-es", clickstream("sink", "elasticsearch", *options, *ops), folder, env)
+        self.postgres = Process("sink-pg", clickstream("sink", "postgres", *options, *ops), folder, env)
+        self.processes = (self.api, self.enricher, self.elasticsearch, self.postgres)
+        self.stores = Stores(pipeline)
+        try:
+            wait_for(port_file.exists, "the tracking API listens", self.api)
+            self.url = f"http://127.0.0.1:{port_file.read_text().strip()}"
+            wait_for(lambda: self.get("/readyz")[0] == 200, "the tracking API is ready", self.api)
+            for process in self.processes[1:]:
+                process.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all processes."""
+        self.stores.close()
+        for process in self.processes:
+            process.end()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and JSON answer of an event or a batch."""
+        request = urllib.request.Request(
+            self.url + path,
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "X-Write-Key": KEY} | (headers or {}),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def wait_stored(self, events: int, timeout: float = 60) -> None:
+        """Wait until both stores hold exactly so many clicks."""
+        wait_for(
+            lambda: self.stores.counts() == (events, events),
+            f"both stores hold {events} clicks",
+            *self.processes,
+            timeout=timeout,
+        )
