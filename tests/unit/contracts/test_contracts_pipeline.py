@@ -1,0 +1,112 @@
+"""The pipeline document, the names derived from it, and its topics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import dump_pipeline, load_pipeline, parse_pipeline
+from clickstream.contracts.topics import topics_of
+
+MINIMAL: dict[str, Any] = {"namespace": "team", "name": "shop", "kafka": {"bootstrapServers": "kafka:9092"}}
+
+
+def parse(**members: Any) -> Any:
+    return parse_pipeline(json.dumps(MINIMAL | members).encode())
+
+
+def test_a_minimal_document_has_sane_defaults() -> None:
+    pipeline = parse()
+    assert (pipeline.enricher.session_gap, pipeline.enricher.grace, pipeline.enricher.group_by) == (
+        "10m",
+        "10m",
+        "user_id",
+    )
+    assert pipeline.tracking_api.privacy.anonymize_ip
+    assert parse_pipeline(dump_pipeline(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"kafka": {}}, "bootstrapServers"),
+        ({"nmae": "shop"}, "nmae"),
+        ({"name": "Shop"}, "name 'Shop'"),
+        ({"name": "a" * 41}, "at most 40"),
+        ({"name": "a.b"}, "name 'a.b'"),
+        ({"name": "-a"}, "not starting"),
+        ({"enricher": {"sessionGap": "ten minutes"}}, "enricher.sessionGap: 'ten minutes' is not a duration"),
+        ({"enricher": {"sessionGap": "0s"}}, "longer than 0"),
+        ({"enricher": {"groupBy": "ip"}}, "not user_id or session_id"),
+        ({"enricher": {"joins": [{"name": "p", "topic": "t", "page": "/products/*"}]}}, "exactly one {key}"),
+        ({"sources": [{"name": "web"}, {"name": "web"}]}, "sources: the name 'web' is used twice"),
+        ({"funnels": [{"name": "f", "steps": []}]}, "funnels"),
+        ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"partitions": 0}}}}, "partitions"),
+        ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"retention": "x"}}}}, "rawClicks.retention"),
+    ],
+)
+def test_a_wrong_document_is_refused_with_the_fields_name(members: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("{", r"\{").replace(".", r"\.")):
+        parse(**members)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.json"):
+        load_pipeline(tmp_path / "nowhere.json")
+
+
+def test_names_of_two_pipelines_never_meet() -> None:
+    everything = [
+        {
+            n.raw_clicks,
+            n.enriched_clicks,
+            n.sessions,
+            n.dead_letters,
+            n.enricher_group,
+            n.enricher_changelog,
+            n.sink_group("postgres"),
+            n.clicks_alias,
+            n.clicks_index("2026-01-31"),
+            n.sessions_alias,
+        }
+        for n in (Names("a", "b"), Names("a", "b-c"), Names("a-b", "c"), Names("b", "a"))
+    ]
+    assert sum(len(names) for names in everything) == len(set().union(*everything))
+
+
+def test_names_are_those_that_people_type() -> None:
+    names = Names("team", "web-shop")
+    assert names.raw_clicks == "team.web-shop.raw-clicks"
+    assert names.clicks_index("2026-01-31") == "clickstream.team.web-shop.clicks.2026.01.31"
+    assert names.clicks_index("undated") == "clickstream.team.web-shop.clicks.undated"
+    assert names.schema == "web_shop"
+    assert names.sink_group("elasticsearch") == "team.web-shop.sink-elasticsearch"
+
+
+def test_the_changelog_has_the_partitions_of_its_source_and_keeps_recent_versions() -> None:
+    pipeline = parse(kafka={"bootstrapServers": "k", "topics": {"rawClicks": {"partitions": 12, "replicas": 3}}})
+    topics = {topic.name: topic for topic in topics_of(pipeline)}
+    changelog = topics[pipeline.names.enricher_changelog]
+    assert (changelog.partitions, changelog.replicas) == (12, 3)
+    assert changelog.config["cleanup.policy"] == "compact"
+    assert changelog.config["min.compaction.lag.ms"] == "3600000"
+    sessions = topics[pipeline.names.sessions]
+    assert sessions.config["cleanup.policy"] == "compact,delete"
+    assert sessions.config["retention.ms"] == str(30 * 86_400_000)
+    assert sessions.config["delete.retention.ms"] == str(7 * 86_400_000)
+
+
+@pytest.mark.parametrize(("text", "ms"), [("10m", 600_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("250ms", 250)])
+def test_durations(text: str, ms: int) -> None:
+    assert duration_ms(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "10 m", "-1m", "1.5h", "10m ", "1w"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write a number and a unit"):
+        duration_ms(text)
