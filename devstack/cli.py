@@ -11,6 +11,7 @@ import json
 import shlex
 import signal
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.table import Table
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from devstack.server import Status
+    from devstack.status import Status
 
 DESCRIPTION = """\
 Real Apache Kafka, Elasticsearch and PostgreSQL as local processes on free ports of 127.0.0.1; no container engine.
@@ -57,7 +58,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         return VERBS[options.verb](options)
     except DevstackError as error:
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _as_interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="how many lines (default: 50)")
     verb("env", 'print the addresses as shell variables, for: eval "$(devstack env)"')
     topics = verb("topics", "create the topics of a pipeline, changelogs included, as the operator would")
-    topics.add_argument("pipeline", metavar="PIPELINE_FILE", help="a ClickstreamPipeline in YAML")
+    topics.add_argument("pipeline", metavar="PIPELINE_FILE", type=Path, help="the document of a pipeline")
     return parser
 
 
@@ -145,7 +148,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _show(stack: Stack) -> int:
-    table = Table("service", "state", "address", "pid", "log", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("service", "state", "address", "pid", "log"):
+        table.add_column(column, overflow="fold")
     found = stack.status()
     for each in found:
         state = Text(each.state, style=COLOURS.get(each.state, ""))
@@ -196,7 +201,10 @@ def _topics(options: argparse.Namespace) -> int:
     from clickstream.contracts.topics import topics_of  # noqa: PLC0415
     from devstack.topics import create_topics  # noqa: PLC0415
 
-    topics = list(topics_of(load_pipeline(options.pipeline)))
+    try:
+        topics = topics_of(load_pipeline(options.pipeline))
+    except (OSError, ValueError) as error:
+        raise DevstackError(str(error)) from error
     created = create_topics(Stack(_settings(options)).kafka.bootstrap_servers, topics)
     for topic in topics:
         state = "created" if topic.name in created else "up to date"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-OUT = Console(highlight=False, soft_wrap=True)
+PIPED_WIDTH = 240  # wide enough to never fold a line that a program reads
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -123,7 +123,7 @@ def server_properties(chosen: Mapping[str, int], data: Path) -> str:
         "group.initial.rebalance.delay.ms": "0",
         # After a SIGKILL the broker may register anew only once its old session has expired (9 s by default).
         "broker.heartbeat.interval.ms": "1000",
-        "broker.session.timeout.ms": "4000",
+        "broker.session.timeout.ms": "6000",
     }
     return "".join(f"{key}={_escape(value)}\n" for key, value in values.items())
 

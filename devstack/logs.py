@@ -37,7 +37,7 @@ def follow(path: Path, lines: int) -> Iterator[str]:
     yield tail(path, lines)
     while True:
         size = path.stat().st_size if path.exists() else 0
-        position = min(position, size)
+        position = 0 if size < position else position
         if size > position:
             with path.open("rb") as log:
                 log.seek(position)

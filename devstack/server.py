@@ -12,7 +12,6 @@ import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from devstack import ports
@@ -21,6 +20,7 @@ from devstack.health import redact
 from devstack.launch import Launch, spawn
 from devstack.logs import tail
 from devstack.state import Record
+from devstack.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,20 +32,6 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 3.0
 EXTERNAL_SECONDS = 10.0
 LOG_LINES = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What `devstack status` says about a server; `state` is running, unhealthy, stopped or absent."""
-
-    service: str
-    state: str
-    address: str
-    pid: int | None = None
-    external: bool = False
-    detail: str = ""
-    ports: Mapping[str, int] = field(default_factory=dict)
-    log: str = ""
 
 
 class Server(ABC):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from devstack.server import Server, Status
+    from devstack.server import Server
+    from devstack.status import Status
 
 S = TypeVar("S", bound="Server")
 

@@ -7,6 +7,7 @@ contract; deleting; and changing a partition count, which would send a user's cl
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from confluent_kafka.admin import AdminClient, ClusterMetadata
+
+POLL_SECONDS = 0.05
 
 
 class TopicSpec(Protocol):
@@ -61,6 +64,7 @@ def create_topics(bootstrap_servers: str, topics: Iterable[TopicSpec], *, timeou
     brokers = len(cluster.brokers)
     missing = [topic for name, topic in wanted.items() if name not in cluster.topics]
     created = _create(admin, missing, brokers, timeout)
+    _await_leaders(admin, bootstrap_servers, wanted, timeout)
     _update(admin, [topic for name, topic in wanted.items() if name not in created], brokers, timeout)
     return sorted(created)
 
@@ -109,6 +113,25 @@ def _create(admin: AdminClient, topics: list[TopicSpec], brokers: int, timeout: 
         if _settle(name, future, timeout, tolerated=KafkaError.TOPIC_ALREADY_EXISTS):
             created.add(name)
     return created
+
+
+def _await_leaders(admin: AdminClient, bootstrap_servers: str, wanted: Mapping[str, TopicSpec], timeout: float) -> None:
+    """Wait until the brokers know what the controller has created, so that a client may begin at once."""
+    deadline = time.monotonic() + timeout
+    while True:
+        cluster = _metadata(admin, bootstrap_servers, timeout)
+        _refuse_other_partitions(cluster, wanted)
+        if not (late := [name for name in wanted if not _has_leaders(cluster, name)]):
+            return
+        if time.monotonic() > deadline:
+            message = f"no leader after {timeout:.0f} s for {', '.join(late)}"
+            raise TopicError(message)
+        time.sleep(POLL_SECONDS)
+
+
+def _has_leaders(cluster: ClusterMetadata, name: str) -> bool:
+    topic = cluster.topics.get(name)
+    return topic is not None and all(partition.leader >= 0 for partition in topic.partitions.values())
 
 
 def _update(admin: AdminClient, topics: list[TopicSpec], brokers: int, timeout: float) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
@@ -59,7 +59,7 @@ def traffic(seed: int, shop: Shop, rate: float, begin_ms: int, mix: Mix) -> Iter
     waiting: list[tuple[float, int, Visitor]] = []  # by the time of their next click
     held: list[tuple[float, int, Outgoing]] = []  # by the time of their sending
     order = count()
-    second, text = -1, ""
+    clock = _clock()
     for slot in count():
         now = slot / rate
         while held and held[0][0] <= now:
@@ -72,17 +72,14 @@ def traffic(seed: int, shop: Shop, rate: float, begin_ms: int, mix: Mix) -> Iter
             visitor = Visitor(rng, shop, crawlers=mix.crawlers, mobile=mix.mobile)
 
         key = f"{rng.getrandbits(128):032x}"
-        at_s, at_ms = divmod(begin_ms + int(now * 1_000), 1_000)
-        if at_s != second:  # formatting a time costs more than the rest of an event
-            second, text = at_s, iso_time(at_s * 1_000)[:-4]
-        event, think = visitor.next_event(key, f"{text}{at_ms:03d}Z")
-        pause = think * mix.time_scale
+        event, think = visitor.next_event(key, clock(begin_ms + int(now * 1_000)))
+        pause: float | None = think * mix.time_scale
         chance = rng.random()
         if chance < mix.spoiled:
             yield Outgoing(now, key, _encode(spoil(rng, event)), spoiled=True)
         elif chance < mix.spoiled + mix.delayed and not visitor.done:
             # Its successor comes quickly and overtakes it.
-            pause = min(pause, 0.2 + rng.random())
+            pause = min(think * mix.time_scale, 0.2 + rng.random())
             due = now + pause + 0.1 + rng.random() * 2
             heapq.heappush(held, (due, next(order), Outgoing(due, key, _encode(event))))
         else:
@@ -92,8 +89,28 @@ def traffic(seed: int, shop: Shop, rate: float, begin_ms: int, mix: Mix) -> Iter
                 due = now + 0.5 + rng.random() * 6
                 heapq.heappush(held, (due, next(order), sending._replace(due_s=due, repeat=True)))
 
-        if not visitor.done:
+        if visitor.done:
+            pause = _away(rng, mix, visitor)
+        if pause is not None:
             heapq.heappush(waiting, (now + pause, next(order), visitor))
-        elif not visitor.crawler and rng.random() < mix.returning:
-            away = (20 + rng.lognormvariate(0.0, 0.8) * 30) * 60 * mix.time_scale
-            heapq.heappush(waiting, (now + away, next(order), visitor))
+
+
+def _away(rng: random.Random, mix: Mix, visitor: Visitor) -> float | None:
+    """Seconds until a visitor whose visit is over comes back; None for those who never do."""
+    if visitor.crawler or rng.random() >= mix.returning:
+        return None
+    return (12 + rng.lognormvariate(0.0, 0.9) * 20) * 60 * mix.time_scale
+
+
+def _clock() -> Callable[[int], str]:
+    """`iso_time` for times that mostly lie in the same second as the one before: formatting costs more than an event."""
+    second, text = -1, ""
+
+    def read(ms: int) -> str:
+        nonlocal second, text
+        at_s, at_ms = divmod(ms, 1_000)
+        if at_s != second:
+            second, text = at_s, iso_time(at_s * 1_000)[:-4]
+        return f"{text}{at_ms:03d}Z"
+
+    return read

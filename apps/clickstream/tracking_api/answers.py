@@ -55,6 +55,10 @@ def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
 ACCEPTED: Final = _answer(202, b'{"accepted":1}', JSON)
 PIXEL: Final = _answer(200, GIF, (b"content-type", b"image/gif"), _NO_STORE)
 UNAVAILABLE: Final = Rejection(Code.UNAVAILABLE, "$", "the events could not be stored: send them again, ids unchanged")
+METHOD_NOT_ALLOWED: Final = Rejection(Code.METHOD_NOT_ALLOWED, "$", "this path does not take this method")
+INTERNAL: Final = Rejection(
+    Code.INTERNAL, "$", "something went wrong on our side: send the events again, ids unchanged"
+)
 
 
 def accepted_batch(accepted: int, rejected: list[tuple[int, Rejection]]) -> Answer:
@@ -69,4 +73,6 @@ def refusal(rejection: Rejection) -> Answer:
     headers = [JSON, _NO_STORE]
     if rejection.status == 503:
         headers.append(_RETRY)
+    if rejection.status == 408:  # the rest of the body may come at any time, and nobody will read it
+        headers.append((b"connection", b"close"))
     return _answer(rejection.status, msgspec.json.encode({"error": error}), *headers)

@@ -64,9 +64,7 @@ def read_batch(text: bytes) -> Batch | Rejection:
     return Batch(events if fixed == text else _originals(text, fixed, events), sent_at)
 
 
-def _diagnosis(
-    text: bytes, error: msgspec.DecodeError | UnicodeDecodeError | RecursionError
-) -> Rejection:
+def _diagnosis(text: bytes, error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> Rejection:
     """Why a text is no batch. The parser's message would quote the name of an unknown field."""
     if not isinstance(error, msgspec.ValidationError):
         return fault(error)

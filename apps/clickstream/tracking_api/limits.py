@@ -26,6 +26,10 @@ BODY_BYTES: Final = 512 * 1_024
 """On the wire, so compressed where the client compresses."""
 DECOMPRESSED_BYTES: Final = 2 * 1_024 * 1_024
 
+HEAD_BYTES: Final = 64 * 1_024
+"""Request line and headers; the pixel's event is in the request line."""
+
+HEAD_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 10.0
 DELIVERY_SECONDS: Final = 9.0
 """How long an answer waits for the brokers; the producer itself gives up a second earlier."""

@@ -112,16 +112,18 @@ class RecordProducer:
                 self._producer.produce(
                     record.topic, record.value, record.key, headers=record.headers, on_delivery=delivery.report
                 )
-            async with asyncio.timeout(limits.DELIVERY_SECONDS):
-                return await future
-        except (BufferError, TimeoutError):
+        except BufferError:
             # What is queued may still arrive; the client sends it again and the enricher drops what it knows.
             return Outcome.UNAVAILABLE
         except KafkaException as error:
-            if error.args[0].code() in _REFUSALS:
-                return Refused(frozenset({record.value}))
             _log.warning("Kafka refuses to queue: %s", error.args[0].name())
             return Outcome.UNAVAILABLE
+        # librdkafka reports each record within message.timeout.ms; this is for the case that it does not.
+        timer = self._loop.call_later(limits.DELIVERY_SECONDS, _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
     def warm_up(self, topics: list[str]) -> None:
         """Learn the topics' partitions, so that the first request need not wait. Logs what is missing; blocks."""
@@ -161,6 +163,11 @@ class RecordProducer:
 
     def _on_error(self, error: Any) -> None:
         _log.log(logging.ERROR if error.fatal() else logging.WARNING, "Kafka client: %s", error.str())
+
+
+def _give_up(future: asyncio.Future[Outcome | Refused]) -> None:
+    if not future.done():
+        future.set_result(Outcome.UNAVAILABLE)
 
 
 def _resolve(done: list[_Delivery]) -> None:

@@ -26,6 +26,7 @@ MINUTE = 60_000
 GAP = 10 * MINUTE
 START = 1_000 * GAP
 FLUSH = "flush"
+KINDS = st.sampled_from(("on", "on", "gap", "back", "edge", "jump"))
 
 
 @dataclass
@@ -125,23 +126,18 @@ class Partition(RuleBasedStateMachine):
             if known is None or record.version > known[0]:
                 self.store[record.id] = (record.version, record if isinstance(record, Session) else None)
 
-    @rule(
-        key=st.sampled_from("abc"),
-        kind=st.sampled_from(("on", "gap", "back", "edge", "jump", "same")),
-        step=st.integers(-1, 1),
-        near=st.integers(0, GAP // 2),
-    )
-    def click(self, key: str, kind: str, step: int, near: int) -> None:
-        t = {
-            "on": self.latest + near,
-            "gap": self.latest + GAP + step,
-            "back": self.latest - GAP - step,
-            "edge": self.latest - GAP - self.grace + step,
-            "jump": self.latest + 2 * GAP + self.grace + near,
-            "same": self.latest,
-        }[kind]
-        self.log.append((key, t, f"e{len(self.log)}"))
-        self.latest = max(self.latest, t)
+    @rule(steps=st.lists(st.tuples(st.sampled_from("abc"), KINDS, st.integers(-1, 1)), min_size=1, max_size=6))
+    def clicks(self, steps: list[tuple[str, str, int]]) -> None:
+        for key, kind, step in steps:
+            t = {
+                "on": self.latest + (step + 1) * MINUTE,
+                "gap": self.latest + GAP + step,
+                "back": self.latest - GAP - step,
+                "edge": self.latest - GAP - self.grace + step,
+                "jump": self.latest + 2 * GAP + self.grace + step,
+            }[kind]
+            self.log.append((key, t, f"e{len(self.log)}"))
+            self.latest = max(self.latest, t)
 
     def recent(self) -> list[tuple[str, int, str]]:
         """Records inside the session horizon: their duplicates are promised to be recognized."""
@@ -180,6 +176,8 @@ class Partition(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "log"):
             return
+        self.paused_worker_wakes_up()
+        self.recover(0)
         while self.position < len(self.log):
             self.process(7)
         self.check(all_closed=False)
@@ -211,9 +209,10 @@ class Partition(RuleBasedStateMachine):
             for key, visits in expected.visits.items()
             for visit in visits
         )
-        versions = {(key, v.start): v.version for key, visits in expected.visits.items() for v in visits}
+        # A closed session and a live one may overlap (as in Kafka Streams), but are never the same window.
+        versions = {(key, v.start, v.end): v.version for key, visits in expected.visits.items() for v in visits}
         for session in stored:
-            touched = versions[session.user_id, session.start]
+            touched = versions[session.user_id, session.start, session.end]
             assert session.version > touched if session.closed else session.version == touched
             assert session.closed or session.user_id == FLUSH or not all_closed
             assert len(set(session.merged_ids)) == len(session.merged_ids)
@@ -222,6 +221,11 @@ class Partition(RuleBasedStateMachine):
 
 
 Partition.TestCase.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 TestSessionsSurviveTheirWorkers = Partition.TestCase

@@ -1,0 +1,1 @@
+"""All that is known about Elasticsearch: client, templates, documents, bulk requests, retention."""

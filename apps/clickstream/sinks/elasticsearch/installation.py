@@ -1,0 +1,59 @@
+"""Installing, checking and removing what a pipeline has in Elasticsearch: its templates and its indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from elasticsearch import Elasticsearch
+
+from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import ElasticsearchSink
+from clickstream.sinks.elasticsearch.templates import TEMPLATE_VERSION, templates
+
+
+class NewerTemplateError(Exception):
+    """A newer release has installed its templates already."""
+
+
+def install(client: Elasticsearch, names: Names, spec: ElasticsearchSink, progress: Callable[[str], None]) -> None:
+    """Put the templates. Doing it again, or twice at once, changes nothing. Raises NewerTemplateError, ApiError."""
+    for name, body in templates(names, spec).items():
+        there = _version(client, name)
+        if there is not None and there > TEMPLATE_VERSION:
+            msg = f"template {name} has version {there}, and this release would put {TEMPLATE_VERSION}: use a newer release"
+            raise NewerTemplateError(msg)
+        client.indices.put_index_template(name=name, body=body)
+        progress(f"template {name} version {TEMPLATE_VERSION} is installed")
+
+
+def missing(client: Elasticsearch, names: Names) -> str | None:
+    """What keeps a sink from writing, for people; None when the templates are there (a newer version is fine)."""
+    for name in (names.clicks_alias, names.sessions_alias):
+        version = _version(client, name)
+        if version is None or version < TEMPLATE_VERSION:
+            have = "is not installed" if version is None else f"has version {version}"
+            return f"index template {name} {have}, version {TEMPLATE_VERSION} is needed: run `clickstream setup elasticsearch`"
+    return None
+
+
+def drop(client: Elasticsearch, names: Names, progress: Callable[[str], None]) -> None:
+    """Delete the pipeline's templates and every index of it."""
+    for name in (names.clicks_alias, names.sessions_alias):
+        client.options(ignore_status=404).indices.delete_index_template(name=name)
+        progress(f"template {name} is gone")
+    for index in indices_of(client, names):
+        client.indices.delete(index=index, ignore_unavailable=True)
+        progress(f"index {index} is gone")
+
+
+def indices_of(client: Elasticsearch, names: Names) -> list[str]:
+    """Every index of the pipeline, by name."""
+    patterns = [f"{names.clicks_alias}.*", f"{names.sessions_alias}.*"]
+    found = client.indices.get_settings(index=patterns, name="index.uuid", expand_wildcards="all")
+    return sorted(found)
+
+
+def _version(client: Elasticsearch, name: str) -> int | None:
+    answer = client.options(ignore_status=404).indices.get_index_template(name=name)
+    found = answer.body.get("index_templates", [])
+    return int(found[0]["index_template"].get("version", 0)) if found else None

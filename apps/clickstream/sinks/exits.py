@@ -1,0 +1,27 @@
+"""How `clickstream setup` ends: its exit statuses, and the two ways in which a job in a store can fail."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit statuses."""
+
+    DONE = 0
+    REFUSED = 1
+    SETTINGS = 2
+    UNREACHABLE = 3
+    CONFLICT = 4
+
+
+class NotYetError(Exception):
+    """The store cannot be reached, or not be used, for now; the message says why."""
+
+
+class SetupError(Exception):
+    """The store will not be set up; `status` is the exit status."""
+
+    def __init__(self, message: str, status: Exit) -> None:
+        super().__init__(message)
+        self.status = status

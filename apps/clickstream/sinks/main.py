@@ -1,0 +1,119 @@
+"""`clickstream sink elasticsearch|postgres`: wires a sink process together and runs it until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clickstream.contracts.logs import set_up_logs
+from clickstream.contracts.ops import OpsServer
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.contracts.settings import ENVIRONMENT_HELP as PROCESS_HELP
+from clickstream.contracts.settings import SettingsError
+from clickstream.contracts.telemetry import Telemetry
+from clickstream.sinks.dead_letters import DeadLetters
+from clickstream.sinks.loop import Loop
+from clickstream.sinks.membership import Membership
+from clickstream.sinks.meters import Meters
+from clickstream.sinks.records import decoder
+from clickstream.sinks.settings import ENVIRONMENT_HELP, SinkSettings, read_sink_settings
+from clickstream.sinks.sink import Sink
+from clickstream.sinks.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Write the pipeline's clicks and sessions into a store, each exactly once, until SIGTERM or SIGINT.
+The store must have been prepared by `clickstream setup`; while it is not, or is away, the sink waits.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit status: 0 stopped by a signal, 1 a fault of ours, 2 wrong settings."""
+    parser = argparse.ArgumentParser(
+        prog="clickstream sink",
+        description=_DESCRIPTION,
+        epilog=f"{PROCESS_HELP}\n{ENVIRONMENT_HELP}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("store", choices=("elasticsearch", "postgres"))
+    parser.add_argument("--pipeline", metavar="FILE", help="the pipeline document (default: $CLICKSTREAM_PIPELINE)")
+    parser.add_argument("--ops-port-file", metavar="FILE", help="write the port of /metrics there (for port 0)")
+    arguments = parser.parse_args(list(argv))
+    try:
+        settings = read_sink_settings(os.environ, arguments.pipeline)
+        sink = make_sink(arguments.store, settings.process.pipeline)
+    except SettingsError as error:
+        sys.stderr.write(f"clickstream sink: {error}\n")
+        return 2
+    set_up_logs(f"sink-{arguments.store}", settings.process.log_level, settings.process.log_format)
+    try:
+        return _run(sink, settings, arguments.ops_port_file)
+    except Exception:
+        log.exception("the sink ends: this is not a trouble of the store's that could pass")
+        return 1
+
+
+def make_sink(store: str, pipeline: Pipeline) -> Sink:
+    """The sink for a store of the pipeline; nothing is connected yet. Raises SettingsError."""
+    if store == "elasticsearch" and pipeline.sinks.elasticsearch is not None:
+        from clickstream.sinks.elasticsearch.client import connect  # noqa: PLC0415
+        from clickstream.sinks.elasticsearch.sink import ElasticsearchStore  # noqa: PLC0415 - only the store in use
+
+        connect(pipeline.sinks.elasticsearch).close()  # wrong settings show at once
+        return ElasticsearchStore(pipeline, pipeline.sinks.elasticsearch)
+    if store == "postgres" and pipeline.sinks.postgres is not None:
+        from clickstream.sinks.postgres.connection import conninfo_of  # noqa: PLC0415
+        from clickstream.sinks.postgres.sink import PostgresStore  # noqa: PLC0415
+
+        conninfo_of(pipeline.sinks.postgres, "sink-postgres")
+        return PostgresStore(pipeline, pipeline.sinks.postgres)
+    msg = f"the pipeline document has no sinks.{store}"
+    raise SettingsError(msg)
+
+
+def _run(sink: Sink, settings: SinkSettings, port_file: str | None) -> int:
+    process, pipeline = settings.process, settings.process.pipeline
+    names = pipeline.names
+    telemetry = Telemetry(
+        f"sink-{sink.name}", {"namespace": pipeline.namespace, "pipeline": pipeline.name}, process.otlp_endpoint
+    )
+    membership = Membership(
+        pipeline.kafka,
+        names.sink_group(sink.name),
+        (names.enriched_clicks, names.sessions),
+        f"clickstream-sink-{sink.name}",
+    )
+    dead_letters = DeadLetters(pipeline.kafka, names.dead_letters, f"sink-{sink.name}")
+    loop = Loop(
+        sink,
+        membership,
+        dead_letters,
+        decoder(names, traced=telemetry.tracing),
+        Meters(telemetry, sink.name),
+        telemetry,
+        settings.limits,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    ops = OpsServer(process.ops_host, process.ops_port, loop.healthy, loop.ready, telemetry.prometheus_text)
+    if port_file is not None:
+        Path(port_file).write_text(f"{ops.port}\n", encoding="ascii")
+    upkeep = Upkeep(sink, settings.upkeep_seconds)
+    upkeep.start()
+    log.info("started; metrics on port %d", ops.port)
+    try:
+        loop.run()
+    finally:
+        upkeep.stop()
+        membership.close()
+        dead_letters.close()
+        sink.close()
+        ops.close()
+        telemetry.shutdown()
+    return 0

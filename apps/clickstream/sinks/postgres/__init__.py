@@ -1,0 +1,1 @@
+"""All that is known about PostgreSQL: connection, migrations, rows, partitions, transactions, retention."""

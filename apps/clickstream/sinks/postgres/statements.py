@@ -1,0 +1,115 @@
+"""The SQL of one batch: staging tables, and what moves their rows on, all within one transaction.
+
+Rollups are computed from the rows that the insert really added, in the same statement, so that a click that comes
+twice is counted once. Rows are sorted before each upsert, so that two replicas lock in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clickstream.sinks.postgres.rows import CLICK_JSON, CLICK_SCALARS, COPY_FORMAT, SESSION_JSON, SESSION_SCALARS
+
+UNDATED_DAY: Final = "0001-01-01"
+"""What stands for `undated` in a date column: before every real day, and a date in every client language."""
+
+
+def _temporary(name: str, scalars: dict[str, str], documents: tuple[str, ...]) -> str:
+    columns = [f'"{column}" {kind}' for column, kind in scalars.items()] + [f'"{column}" jsonb' for column in documents]
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
+
+
+def _time(column: str) -> str:
+    """Milliseconds as timestamptz, exact for every year (a double of seconds is not)."""
+    return f"to_timestamp({column} / 1000) + ({column} % 1000) * interval '1 millisecond'"
+
+
+def _day(column: str) -> str:
+    return f"CASE {column} WHEN 'undated' THEN DATE '{UNDATED_DAY}' ELSE {column}::date END"
+
+
+PREPARE: Final = (
+    _temporary("staged_clicks", CLICK_SCALARS, CLICK_JSON),
+    _temporary("staged_sessions", SESSION_SCALARS, SESSION_JSON),
+)
+
+COPY_CLICKS: Final = f"COPY staged_clicks FROM STDIN {COPY_FORMAT}"
+COPY_SESSIONS: Final = f"COPY staged_sessions FROM STDIN {COPY_FORMAT}"
+
+_CLICK_COLUMNS: Final[dict[str, str]] = {
+    "event_id": "event_id",
+    "storage_day": _day("storage_day"),
+    "event_time": _time("event_time"),
+    "received_at": _time("received_at"),
+    "client_timestamp": _time('"timestamp"'),
+    "session_id": "session",
+} | {
+    column: f'"{column}"'
+    for column in (*CLICK_SCALARS, *CLICK_JSON)
+    if column not in {"event_id", "storage_day", "event_time", "received_at", "timestamp", "session"}
+}
+
+STORE_CLICKS: Final = f"""
+WITH added AS (
+    INSERT INTO clicks ({", ".join(_CLICK_COLUMNS)})
+    SELECT {", ".join(_CLICK_COLUMNS.values())}
+    FROM staged_clicks ORDER BY 2, 1
+    ON CONFLICT DO NOTHING
+    RETURNING event_time, type, page_path, user_id, bot
+), views AS (
+    INSERT INTO page_views_minute AS m (minute, page_path, bot, views)
+    SELECT date_trunc('minute', event_time), page_path, bot, count(*)
+    FROM added WHERE type = 'page_view' GROUP BY 1, 2, 3 ORDER BY 1, md5(page_path)::uuid, 3
+    ON CONFLICT (minute, page_key, bot) DO UPDATE SET views = m.views + EXCLUDED.views
+), hours AS (
+    INSERT INTO active_users_hour (hour, user_id, bot)
+    SELECT DISTINCT date_trunc('hour', event_time, p.time_zone), user_id, bot
+    FROM added CROSS JOIN pipeline p ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING
+), days AS (
+    INSERT INTO active_users_day (day, user_id, bot)
+    SELECT DISTINCT (event_time AT TIME ZONE p.time_zone)::date, user_id, bot
+    FROM added CROSS JOIN pipeline p ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM added
+"""  # noqa: S608 - column names of this package
+
+_SESSION_COLUMNS: Final[dict[str, str]] = {
+    "session_id": "id",
+    "storage_day": _day("storage_day"),
+    "recorded_at": _time("recorded_at"),
+    "started_at": _time("start_ms"),
+    "ended_at": _time("end_ms"),
+    "merged_ids": "CASE WHEN merged_ids IS NULL THEN NULL ELSE ARRAY(SELECT jsonb_array_elements_text(merged_ids)) END",
+} | {
+    column: column
+    for column in (*SESSION_SCALARS, *SESSION_JSON)
+    if column not in {"id", "storage_day", "recorded_at", "start_ms", "end_ms", "merged_ids"}
+}
+
+STORE_SESSIONS: Final = f"""
+INSERT INTO session_records AS s ({", ".join(_SESSION_COLUMNS)})
+SELECT {", ".join(_SESSION_COLUMNS.values())}
+FROM staged_sessions ORDER BY 1
+ON CONFLICT (session_id) DO UPDATE SET
+    {", ".join(f"{column} = EXCLUDED.{column}" for column in _SESSION_COLUMNS if column != "session_id")}
+WHERE s.version < EXCLUDED.version
+RETURNING merged_into IS NOT NULL
+"""  # noqa: S608
+
+STORE_ALIASES: Final = f"""
+INSERT INTO session_aliases AS a (session_id, merged_into, version, recorded_at)
+SELECT DISTINCT ON (absorbed) absorbed, survivor, version, {_time("recorded_at")}
+FROM (
+    SELECT id AS absorbed, merged_into AS survivor, version, recorded_at
+    FROM staged_sessions WHERE merged_into IS NOT NULL
+    UNION ALL
+    SELECT jsonb_array_elements_text(merged_ids), id, version, recorded_at
+    FROM staged_sessions WHERE merged_into IS NULL
+) found
+ORDER BY absorbed, version DESC, survivor
+ON CONFLICT (session_id) DO UPDATE SET
+    merged_into = EXCLUDED.merged_into, version = EXCLUDED.version, recorded_at = EXCLUDED.recorded_at
+WHERE a.version < EXCLUDED.version AND a.merged_into <> EXCLUDED.merged_into
+"""  # noqa: S608

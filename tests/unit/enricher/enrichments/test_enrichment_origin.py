@@ -1,0 +1,144 @@
+"""Where a click came from: referrers, mediums, sources and campaigns."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clickstream.enricher.enrichments import campaign, page, referrer
+from clickstream.enricher.enrichments.draft import Draft
+
+SHOP = "https://www.shop.example/products/item-7"
+
+
+def enriched(page_url: str, referrer_url: str | None) -> Draft:
+    draft = Draft("e", 0, 0, 0, "undated", "u", "s", page_url, "", "", referrer=referrer_url)
+    for enrich in (page.enrichment([]), referrer.enrichment(), campaign.enrichment()):
+        enrich(draft)
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "medium", "source"),
+    [
+        (None, None, "direct", None),
+        ("", None, "direct", None),
+        ("about:blank", None, "direct", None),
+        ("null", None, "direct", None),
+        ("file:///home/me/page.html", None, "direct", None),
+        ("data:text/html,hello", None, "direct", None),
+        ("https://", None, "direct", None),
+        ("http://[broken", None, "direct", None),
+        ("https://" + "a" * 300 + ".example/", None, "direct", None),
+        ("https://www.shop.example/cart", "www.shop.example", "internal", None),
+        ("https://shop.example/cart", "shop.example", "internal", None),
+        ("HTTPS://WWW.SHOP.EXAMPLE:443/", "www.shop.example", "internal", None),
+        ("/cart", None, "internal", None),
+        ("https://other.shop.example/", "other.shop.example", "referral", "other.shop.example"),
+        ("https://www.google.com/", "www.google.com", "search", "google"),
+        ("https://www.google.co.uk/search?q=shoes", "www.google.co.uk", "search", "google"),
+        ("https://google.de", "google.de", "search", "google"),
+        ("https://www.google.com.br/", "www.google.com.br", "search", "google"),
+        ("https://notgoogle.com/", "notgoogle.com", "referral", "notgoogle.com"),
+        ("https://google.evil.example/", "google.evil.example", "referral", "google.evil.example"),
+        ("https://www.bing.com/search", "www.bing.com", "search", "bing"),
+        ("https://cn.bing.com/", "cn.bing.com", "search", "bing"),
+        ("https://duckduckgo.com/", "duckduckgo.com", "search", "duckduckgo"),
+        ("https://de.search.yahoo.com/", "de.search.yahoo.com", "search", "yahoo"),
+        ("https://search.yahoo.co.jp/", "search.yahoo.co.jp", "search", "yahoo"),
+        ("https://yandex.ru/search", "yandex.ru", "search", "yandex"),
+        ("https://ya.ru/", "ya.ru", "search", "yandex"),
+        ("https://www.baidu.com/s", "www.baidu.com", "search", "baidu"),
+        ("https://www.ecosia.org/", "www.ecosia.org", "search", "ecosia"),
+        ("https://l.facebook.com/l.php?u=x", "l.facebook.com", "social", "facebook"),
+        ("https://www.instagram.com/", "www.instagram.com", "social", "instagram"),
+        ("https://t.co/abc", "t.co", "social", "twitter"),
+        ("https://x.com/", "x.com", "social", "twitter"),
+        ("https://netflix.com/", "netflix.com", "referral", "netflix.com"),
+        ("https://www.linkedin.com/feed", "www.linkedin.com", "social", "linkedin"),
+        ("https://old.reddit.com/r/shoes", "old.reddit.com", "social", "reddit"),
+        ("https://m.youtube.com/watch", "m.youtube.com", "social", "youtube"),
+        ("https://www.tiktok.com/", "www.tiktok.com", "social", "tiktok"),
+        ("https://www.pinterest.de/", "www.pinterest.de", "social", "pinterest"),
+        ("https://mail.google.com/mail/u/0", "mail.google.com", "email", "gmail"),
+        ("https://outlook.live.com/", "outlook.live.com", "email", "outlook"),
+        ("https://mail.yahoo.com/", "mail.yahoo.com", "email", "yahoo"),
+        ("https://webmail.company.example/", "webmail.company.example", "email", "webmail.company.example"),
+        ("https://docs.google.com/document", "docs.google.com", "referral", "google"),
+        ("https://blog.example.org/post", "blog.example.org", "referral", "blog.example.org"),
+        ("https://www.blog.example/", "www.blog.example", "referral", "blog.example"),
+        ("//cdn.example/x", "cdn.example", "referral", "cdn.example"),
+        ("android-app://com.google.android.gm/", "com.google.android.gm", "email", "gmail"),
+        ("android-app://com.google.android.googlequicksearchbox", "com.google.android.googlequicksearchbox", "search", "google"),
+        ("android-app://com.reddit.frontpage/https/x", "com.reddit.frontpage", "social", "reddit"),
+        ("android-app://org.unknown.app", "org.unknown.app", "referral", "org.unknown.app"),
+    ],
+)  # fmt: skip
+def test_the_referrer_tells_medium_and_source(url, host, medium, source):
+    draft = enriched(SHOP, url)
+    assert (draft.referrer_host, draft.medium, draft.referrer_source) == (host, medium, source)
+
+
+def test_a_page_without_a_host_has_only_paths_as_internal_referrers():
+    assert enriched("/cart", "https://shop.example/").medium == "referral"
+    assert enriched("/cart", "/products").medium == "internal"
+
+
+@pytest.mark.parametrize(
+    ("query", "medium", "source"),
+    [
+        ("utm_source=news&utm_medium=email&utm_campaign=spring", "email", "news"),
+        ("utm_source=Google&utm_medium=cpc", "paid", "google"),
+        ("utm_medium=CPM", "paid", None),
+        ("utm_medium=paid-social&utm_source=facebook", "paid", "facebook"),
+        ("utm_medium=social&utm_source=facebook", "social", "facebook"),
+        ("utm_medium=organic", "search", None),
+        ("utm_medium=referral&utm_source=partner.example", "referral", "partner.example"),
+        ("utm_medium=affiliate", "affiliate", None),
+        ("utm_medium=poster", "campaign", None),
+        ("utm_campaign=spring", "campaign", None),
+        ("UTM_SOURCE=news", "campaign", "news"),
+        ("gclid=abc", "paid", "google"),
+        ("gclid=abc&utm_source=adwords&utm_medium=organic", "paid", "adwords"),
+        ("msclkid=abc", "paid", "bing"),
+        ("fbclid=abc", "social", "facebook"),
+        ("fbclid=abc&utm_medium=cpc", "paid", None),
+    ],
+)
+def test_a_tagged_page_overrules_the_referrer(query, medium, source):
+    draft = enriched(f"{SHOP}?{query}", "https://blog.example/")
+    assert (draft.medium, draft.referrer_source, draft.referrer_host) == (medium, source, "blog.example")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "q=shoes", "utm_source=", "gclid=", "utm_campaign=%20", "=x", "&&&", "utm_source"]
+)
+def test_a_page_that_is_not_tagged_leaves_the_referrer_alone(query):
+    draft = enriched(f"{SHOP}?{query}", "https://blog.example/")
+    assert (draft.medium, draft.referrer_source, draft.campaign_source) == ("referral", "blog.example", None)
+
+
+def test_utm_parameters_are_decoded_the_first_counts_and_long_ones_are_cut():
+    query = (
+        "utm_campaign=spring%20sale+%C3%A4&utm_campaign=second&utm_term=a%00b&utm_content=%ff&utm_source=" + "s" * 300
+    )
+    draft = enriched(f"/?{query}#utm_medium=fragment", None)
+    assert draft.campaign == "spring sale ä"
+    assert draft.campaign_term == "a\ufffdb"
+    assert draft.campaign_content == "\ufffd"
+    assert draft.campaign_source == "s" * 256
+    assert draft.campaign_medium is None
+
+
+@given(st.text(min_size=1, max_size=100), st.text(max_size=100) | st.none())
+def test_no_page_or_referrer_breaks_it(page_url, referrer_url):
+    draft = enriched(page_url, referrer_url)
+    assert draft.medium
+    assert draft.page_path
+    assert draft.page_category
+
+
+@given(st.sampled_from(("http://", "https://[", "//", "android-app://", "https://a@b:")), st.text(max_size=30))
+def test_nor_does_what_looks_like_a_url(start, rest):
+    assert enriched(start + rest, start + rest).medium

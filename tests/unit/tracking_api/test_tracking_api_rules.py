@@ -1,0 +1,110 @@
+"""Small rules: availability, readiness, the description, the tracker's file."""
+
+from pathlib import Path
+
+import clickstream.tracking_api
+from clickstream.contracts import dead_letters
+from clickstream.tracking_api import limits
+from clickstream.tracking_api.access import Access, SourceAccess
+from clickstream.tracking_api.availability import PAUSE_SECONDS, PROBE_SECONDS, Availability
+from clickstream.tracking_api.lifecycle import Lifecycle, Phase
+from clickstream.tracking_api.openapi import openapi
+from clickstream.tracking_api.rejections import STATUS, Code
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_while_all_is_well_everybody_is_admitted():
+    availability = Availability(Clock())
+    assert all(availability.admits() for _ in range(10))
+
+
+def test_after_a_failure_one_probe_at_a_time_goes_through():
+    clock = Clock()
+    availability = Availability(clock)
+    assert availability.failed()
+    assert not availability.failed(), "only the first failure is news"
+    assert not availability.admits()
+    clock.now += PAUSE_SECONDS
+    assert availability.admits()
+    assert not availability.admits()
+    clock.now += PAUSE_SECONDS
+    assert not availability.admits(), "the probe is still under way"
+
+
+def test_a_probe_that_nobody_hears_of_again_is_followed_by_another():
+    clock = Clock()
+    availability = Availability(clock)
+    availability.failed()
+    clock.now += PAUSE_SECONDS
+    assert availability.admits()
+    clock.now += PROBE_SECONDS
+    assert availability.admits()
+
+
+def test_one_delivery_opens_for_all():
+    availability = Availability(Clock())
+    availability.failed()
+    assert availability.delivered()
+    assert not availability.delivered()
+    assert all(availability.admits() for _ in range(10))
+
+
+def test_it_is_ready_only_between_start_and_drain():
+    lifecycle = Lifecycle()
+    assert lifecycle.not_ready() == "starting"
+    lifecycle.phase = Phase.SERVING
+    assert lifecycle.not_ready() is None
+    lifecycle.phase = Phase.DRAINING
+    assert lifecycle.not_ready() == "draining"
+
+
+def test_each_code_that_an_event_can_meet_is_described_under_its_status():
+    paths = openapi()["paths"]
+    for path, method in (("/v1/events/batch", "post"), ("/v1/pixel.gif", "get")):
+        for status, answer in paths[path][method]["responses"].items():
+            if status.startswith("2"):
+                continue
+            codes = answer["description"].partition("Codes: ")[2].rstrip(".").split(", ")
+            assert {STATUS[Code(code)] for code in codes} == {int(status)}
+    described = str(paths)
+    for code in set(Code) - {Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED, Code.INTERNAL}:
+        assert code.value in described
+
+
+def test_the_description_has_the_version_of_the_software():
+    assert openapi()["info"]["version"] == dead_letters.VERSION
+
+
+def test_an_answer_waits_longer_than_a_delivery_may_take_and_less_than_ten_seconds():
+    assert 8 < limits.DELIVERY_SECONDS < 10
+
+
+def test_the_key_decides_and_only_whole_keys_count():
+    web = SourceAccess("web", b"key", frozenset({"https://shop.example"}))
+    server = SourceAccess("server", b"key2", frozenset())
+    access = Access((web, server))
+    assert access.source_of(b"key") is web
+    assert access.source_of(b"key2") is server
+    for key, code in (
+        (None, Code.MISSING_KEY),
+        (b"", Code.MISSING_KEY),
+        (b"ke", Code.UNKNOWN_KEY),
+        (b"key3", Code.UNKNOWN_KEY),
+    ):
+        assert access.source_of(key).code is code
+    assert access.admit(b"key2", None) is server
+    assert access.admit(b"key2", "https://shop.example").code is Code.ORIGIN_NOT_ALLOWED
+
+
+def test_the_tracker_is_small_plain_and_calls_nobody_else():
+    script = (Path(clickstream.tracking_api.__file__).parent / "static" / "tracker.js").read_text(encoding="utf-8")
+    assert len(script.encode()) < 8_192
+    assert "eval(" not in script
+    assert "http://" not in script
+    assert script.count("https://") == 1, "the one in the usage"
