@@ -25,10 +25,10 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class TopicSpec(_Spec, frozen=True):
-    """Size of one topic."""
+    """Size of one topic. `replicas` left out: as many as the brokers' `default.replication.factor`."""
 
     partitions: Positive = 3
-    replicas: Positive = 1
+    replicas: Positive | None = None
     retention: str = "7d"
 
 

@@ -20,11 +20,11 @@ _RECORD_BYTES: Final = 1_048_588
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: its name, number of partitions, replicas and topic configuration (Kafka's names, string values)."""
+    """One topic: its name, partitions, replicas (None: the brokers decide) and configuration (Kafka's names, string values)."""
 
     name: str
     partitions: int
-    replicas: int
+    replicas: int | None
     config: Mapping[str, str] = field(default_factory=dict)
 
 

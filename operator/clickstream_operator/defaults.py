@@ -1,0 +1,53 @@
+"""The defaults of a ClickstreamPipeline, taken from the resource's own schema, so that they are written down once.
+
+The API server has filled them in for every object that it hands out; this does the same for objects that come from
+elsewhere (golden tests, an API server whose schema is one release older).
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+_FILE: Final = "clickstreampipelines.clickstream.dev.yaml"
+
+
+@cache
+def resource_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition: packaged with the operator, or in `manifests/crds` of the checkout."""
+    packaged = resources.files("clickstream_operator").joinpath("data", _FILE)
+    if packaged.is_file():
+        text = packaged.read_text(encoding="utf-8")
+    else:
+        text = Path(__file__).parents[2].joinpath("manifests", "crds", _FILE).read_text(encoding="utf-8")
+    definition: dict[str, Any] = yaml.safe_load(text)
+    return definition
+
+
+def spec_schema() -> dict[str, Any]:
+    """The schema of `spec`."""
+    schema: dict[str, Any] = resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    spec: dict[str, Any] = schema["properties"]["spec"]
+    return spec
+
+
+def with_defaults(schema: dict[str, Any], value: Any) -> Any:
+    """A copy of `value` with every default of the structural schema in it, as the API server would fill them in."""
+    if isinstance(value, dict):
+        filled = dict(value)
+        properties: dict[str, Any] = schema.get("properties", {})
+        for name, child in properties.items():
+            if name not in filled and "default" in child:
+                filled[name] = copy.deepcopy(child["default"])
+        return {
+            name: with_defaults(properties[name], item) if name in properties else item for name, item in filled.items()
+        }
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [with_defaults(items, item) for item in value]
+    return value

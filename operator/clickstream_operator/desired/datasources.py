@@ -1,0 +1,110 @@
+"""Grafana's data sources, in a Secret since they may hold credentials; the sidecar of Grafana's chart provisions them.
+
+Elasticsearch has two, one for clicks and one for sessions: in Grafana the index belongs to the data source. PostgreSQL
+and Prometheus have one only where the pipeline names it: the sink's own account may write, and is not handed on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Pipeline
+from clickstream_operator import naming
+from clickstream_operator.desired.child import Manifest, metadata
+from clickstream_operator.facts import Facts
+from clickstream_operator.mounts import SecretKey
+from clickstream_operator.spec import PipelineResource, PipelineSpec
+
+COMPONENT: Final = "dashboards"
+FILE: Final = "datasources.yaml"
+
+
+def uids_of(document: Pipeline) -> dict[str, str]:
+    """The uid of each data source by the dashboard variable that chooses it."""
+    suffix = naming.digest(document.names.prefix)
+    return {f"ds_{part}": f"clickstream-{part}-{suffix}" for part in ("clicks", "sessions", "postgres", "prometheus")}
+
+
+def datasources_secret(pipeline: PipelineResource, spec: PipelineSpec, document: Pipeline, facts: Facts) -> Manifest:
+    """A provisioning file (JSON is YAML). Credentials that are not there yet are left empty: the child is held back then."""
+    meta = metadata(pipeline, naming.datasources(pipeline.name), COMPONENT)
+    meta["labels"] |= spec.dashboards.datasources.labels
+    content = {"apiVersion": 1, "datasources": _datasources(spec, document, facts)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    name = f"{pipeline.namespace}-{pipeline.name}-{FILE}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": meta,
+        "type": "Opaque",
+        "data": {name: base64.b64encode(text.encode()).decode()},
+    }
+
+
+def _datasources(spec: PipelineSpec, document: Pipeline, facts: Facts) -> list[dict[str, Any]]:
+    uids, names = uids_of(document), document.names
+    found: list[dict[str, Any]] = []
+    found += _elasticsearch(spec, names, uids, facts)
+    wanted = spec.dashboards.datasources
+    if wanted.postgres is not None:
+        ref = wanted.postgres.connection_secret_ref
+        dsn = facts.credentials.get(SecretKey(ref.name, ref.key), "")
+        found.append(_entry("PostgreSQL", names, uids["ds_postgres"], "postgres") | postgres_access(dsn))
+    if wanted.prometheus is not None:
+        found.append(_entry("Prometheus", names, uids["ds_prometheus"], "prometheus") | {"url": wanted.prometheus.url})
+    return found
+
+
+def _elasticsearch(spec: PipelineSpec, names: Names, uids: dict[str, str], facts: Facts) -> list[dict[str, Any]]:
+    sink, wanted = spec.sinks.elasticsearch, spec.dashboards.datasources.elasticsearch
+    url = wanted.url if wanted is not None and wanted.url is not None else None if sink is None else sink.url
+    if url is None:
+        return []
+    access: dict[str, Any] = {"url": url}
+    if wanted is not None and (ref := wanted.credentials_secret_ref) is not None:
+        access |= {
+            "basicAuth": True,
+            "basicAuthUser": facts.credentials.get(SecretKey(ref.name, ref.username_key), ""),
+            "secureJsonData": {"basicAuthPassword": facts.credentials.get(SecretKey(ref.name, ref.password_key), "")},
+        }
+    indices = {"clicks": (names.clicks_alias, "event_time"), "sessions": (names.sessions_alias, "start")}
+    return [
+        _entry(f"Elasticsearch {part}", names, uids[f"ds_{part}"], "elasticsearch")
+        | access
+        | {"jsonData": {"index": index, "timeField": time_field, "maxConcurrentShardRequests": 5}}
+        for part, (index, time_field) in indices.items()
+    ]
+
+
+def _entry(what: str, names: Names, uid: str, kind: str) -> dict[str, Any]:
+    return {
+        "name": f"{what} · {names.prefix}",
+        "uid": uid,
+        "type": kind,
+        "access": "proxy",
+        "editable": False,
+        "isDefault": False,
+    }
+
+
+def postgres_access(dsn: str) -> dict[str, Any]:
+    """Grafana's fields out of a connection URI or a `key=value` string. What a string does not say is left to Grafana."""
+    if "://" in dsn:
+        parts = urlsplit(dsn)
+        said = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        said |= {"host": parts.hostname or "", "port": str(parts.port or 5432), "dbname": parts.path.lstrip("/")}
+        said |= {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+    else:
+        said = dict(pair.split("=", 1) for pair in dsn.split() if "=" in pair)
+    database = unquote(said.get("dbname", ""))
+    return {
+        "url": f"{said.get('host', '')}:{said.get('port', '5432')}",
+        "user": said.get("user", ""),
+        "database": database,
+        "jsonData": {"database": database, "sslmode": said.get("sslmode", "disable"), "postgresVersion": 1500},
+        "secureJsonData": {"password": said.get("password", "")},
+    }

@@ -1,0 +1,105 @@
+"""`clickstream-operator`: settings, wiring, and an orderly end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Final
+
+import kopf
+import kubernetes
+
+from clickstream.contracts.logs import set_up_logs
+from clickstream.contracts.ops import OpsServer
+from clickstream.contracts.settings import SettingsError
+from clickstream.contracts.telemetry import Telemetry
+from clickstream_operator.cluster import Cluster
+from clickstream_operator.handlers import Passes, register
+from clickstream_operator.meters import Meters
+from clickstream_operator.reconcile import Reconciler
+from clickstream_operator.settings import HELP, OperatorSettings, read_settings
+
+log: Final = logging.getLogger(__name__)
+
+STUCK_SECONDS: Final = 300.0
+"""A pass that takes longer is not going to end: the process is restarted by its liveness probe."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; 0 then, 2 for wrong settings or no cluster."""
+    parser = argparse.ArgumentParser(
+        prog="clickstream-operator",
+        description="Look after ClickstreamPipelines.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = read_settings(os.environ)
+        client = _client()
+    except (SettingsError, kubernetes.config.ConfigException) as error:
+        sys.stderr.write(f"clickstream-operator: {error}\n")
+        return 2
+    set_up_logs("operator", settings.log_level, settings.log_format)
+    if settings.log_level != "DEBUG":
+        for name in ("kopf", "urllib3", "asyncio", "aiohttp"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    return _run(settings, client)
+
+
+def _run(settings: OperatorSettings, client: kubernetes.client.ApiClient) -> int:
+    telemetry = Telemetry("operator", {}, settings.otlp_endpoint)
+    meters = Meters(telemetry)
+    reconciler = Reconciler(Cluster(client), settings.images, settings.resync_seconds, meters.wrote)
+    passes = Passes(reconciler, meters, settings.workers)
+    registry = kopf.OperatorRegistry()
+    register(registry, passes)
+    watching = threading.Event()
+    ops = OpsServer(
+        settings.ops_host,
+        settings.ops_port,
+        healthy=lambda: _stuck(passes),
+        ready=lambda: None if watching.is_set() else "not watching yet",
+        metrics=telemetry.prometheus_text,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("operator started", extra={"fields": {"namespaces": settings.namespaces or "all", "ops_port": ops.port}})
+    try:
+        kopf.run(
+            registry=registry,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            standalone=True,
+            stop_flag=stop,
+            ready_flag=watching,
+        )
+    finally:
+        ops.close()
+        telemetry.shutdown()
+    log.info("operator stopped")
+    return 0
+
+
+def _stuck(passes: Passes) -> str | None:
+    seconds = passes.queue.longest_running()
+    return None if seconds < STUCK_SECONDS else f"a pass has been under way for {seconds:.0f} s"
+
+
+def _client() -> kubernetes.client.ApiClient:
+    """From the pod's service account, else from the kubeconfig. Raises ConfigException when there is neither."""
+    configuration = kubernetes.client.Configuration()
+    try:
+        kubernetes.config.load_incluster_config(client_configuration=configuration)
+    except kubernetes.config.ConfigException:
+        kubernetes.config.load_kube_config(client_configuration=configuration)
+    return kubernetes.client.ApiClient(configuration)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
