@@ -37,6 +37,10 @@ e2e: $(VENV)/ready ## Run the end-to-end tests: a real browser through the whole
 bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer loop on the same broker
 	@$(BIN)/python -m bench
 
+.PHONY: dashboards
+dashboards: $(VENV)/ready ## Generate grafana/dashboards/*.json from grafana/clickstream_dashboards
+	@PYTHONPATH=grafana $(BIN)/python -m clickstream_dashboards grafana/dashboards
+
 .PHONY: lint
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import json
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from clickstream.contracts.dashboards import source_uid
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Pipeline
 from clickstream_operator import naming
@@ -23,10 +24,9 @@ COMPONENT: Final = "dashboards"
 FILE: Final = "datasources.yaml"
 
 
-def uids_of(document: Pipeline) -> dict[str, str]:
-    """The uid of each data source by the dashboard variable that chooses it."""
-    suffix = naming.digest(document.names.prefix)
-    return {f"ds_{part}": f"clickstream-{part}-{suffix}" for part in ("clicks", "sessions", "postgres", "prometheus")}
+def prometheus_uid(spec: PipelineSpec, names: Names) -> str | None:
+    """The uid of the pipeline's Prometheus data source, None where it has none and readers choose one."""
+    return None if spec.dashboards.datasources.prometheus is None else source_uid(names, "prometheus")
 
 
 def datasources_secret(pipeline: PipelineResource, spec: PipelineSpec, document: Pipeline, facts: Facts) -> Manifest:
@@ -46,20 +46,19 @@ def datasources_secret(pipeline: PipelineResource, spec: PipelineSpec, document:
 
 
 def _datasources(spec: PipelineSpec, document: Pipeline, facts: Facts) -> list[dict[str, Any]]:
-    uids, names = uids_of(document), document.names
-    found: list[dict[str, Any]] = []
-    found += _elasticsearch(spec, names, uids, facts)
+    names = document.names
+    found: list[dict[str, Any]] = _elasticsearch(spec, names, facts)
     wanted = spec.dashboards.datasources
     if wanted.postgres is not None:
         ref = wanted.postgres.connection_secret_ref
         dsn = facts.credentials.get(SecretKey(ref.name, ref.key), "")
-        found.append(_entry("PostgreSQL", names, uids["ds_postgres"], "postgres") | postgres_access(dsn))
+        found.append(_entry("PostgreSQL", names, source_uid(names, "postgres"), "postgres") | postgres_access(dsn))
     if wanted.prometheus is not None:
-        found.append(_entry("Prometheus", names, uids["ds_prometheus"], "prometheus") | {"url": wanted.prometheus.url})
+        found.append(_entry("Prometheus", names, source_uid(names, "prometheus"), "prometheus") | {"url": wanted.prometheus.url})
     return found
 
 
-def _elasticsearch(spec: PipelineSpec, names: Names, uids: dict[str, str], facts: Facts) -> list[dict[str, Any]]:
+def _elasticsearch(spec: PipelineSpec, names: Names, facts: Facts) -> list[dict[str, Any]]:
     sink, wanted = spec.sinks.elasticsearch, spec.dashboards.datasources.elasticsearch
     url = wanted.url if wanted is not None and wanted.url is not None else None if sink is None else sink.url
     if url is None:
@@ -73,7 +72,7 @@ def _elasticsearch(spec: PipelineSpec, names: Names, uids: dict[str, str], facts
         }
     indices = {"clicks": (names.clicks_alias, "event_time"), "sessions": (names.sessions_alias, "start")}
     return [
-        _entry(f"Elasticsearch {part}", names, uids[f"ds_{part}"], "elasticsearch")
+        _entry(f"Elasticsearch {part}", names, source_uid(names, part), "elasticsearch")
         | access
         | {"jsonData": {"index": index, "timeField": time_field, "maxConcurrentShardRequests": 5}}
         for part, (index, time_field) in indices.items()

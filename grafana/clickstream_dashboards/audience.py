@@ -1,0 +1,270 @@
+"""Audience and sessions: who comes, who comes back, how long they stay, where they begin and where they leave."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+
+from clickstream_dashboards import frame, style
+from clickstream_dashboards.queries import PEOPLE_SQL, chosen, sql
+
+_CHOSEN: Final = f"""$__timeFilter(started_at) AND {PEOPLE_SQL}
+          AND {chosen("device", "device")} AND {chosen("channel", "medium")}
+          AND {chosen("country", "country")}"""
+_SESSION_WORDS: Final = "of the sessions that started in the time range, open ones as they stand"
+_DAYS: Final = """day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
+                          AND ($__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date"""
+
+
+def _of_sessions(
+    title: str,
+    what: str,
+    expression: str,
+    *,
+    unit: str = "short",
+    colour: str = style.ACCENT,
+    decimals: int | None = None,
+) -> stat.Panel:
+    query = sql(f"""
+        SELECT {expression} AS "{title}"
+        FROM "${{schema}}".sessions
+        WHERE {_CHOSEN}""")
+    return style.number(title, what, query, unit=unit, colour=colour, decimals=decimals)
+
+
+def sessions() -> stat.Panel:
+    """How many."""
+    return _of_sessions("Sessions", "Sessions that started in the time range.", "count(*)")
+
+
+def average_duration() -> stat.Panel:
+    """Mean duration."""
+    return _of_sessions(
+        "Average duration",
+        f"Mean duration {_SESSION_WORDS}.",
+        "avg(extract(epoch FROM duration))::float8",
+        unit="dtdurations",
+        colour=style.SECOND,
+    )
+
+
+def median_duration() -> stat.Panel:
+    """Median duration."""
+    return _of_sessions(
+        "Median duration",
+        f"Median duration {_SESSION_WORDS}.",
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM duration))",
+        unit="dtdurations",
+        colour=style.SECOND,
+    )
+
+
+def bounce_rate() -> stat.Panel:
+    """Sessions with a single page view."""
+    return _of_sessions(
+        "Bounce rate",
+        f"Share {_SESSION_WORDS} that have at most one page view.",
+        "avg(bounce::int)::float8",
+        unit="percentunit",
+        decimals=1,
+    )
+
+
+def pages_per_session() -> stat.Panel:
+    """Mean page views."""
+    return _of_sessions(
+        "Pages per session",
+        f"Mean number of page views {_SESSION_WORDS}.",
+        "avg(page_views)::float8",
+        decimals=2,
+    )
+
+
+def new_share() -> stat.Panel:
+    """Users that were never seen before."""
+    query = sql(f"""
+        SELECT avg((first_day = day)::int)::float8 AS "New users"
+        FROM (SELECT user_id, min(day) AS first_day FROM "${{schema}}".active_users_day WHERE {PEOPLE_SQL} GROUP BY user_id) u
+        JOIN (
+            SELECT user_id, min(day) AS day FROM "${{schema}}".active_users_day, "${{schema}}".pipeline p
+            WHERE {_DAYS} AND {PEOPLE_SQL} GROUP BY user_id
+        ) seen USING (user_id)""")
+    return style.number(
+        "New users",
+        "Of the users of the days in the time range, those whose first day is one of them (as far as the retention reaches).",
+        query,
+        unit="percentunit",
+        decimals=1,
+        colour=style.GOOD,
+    )
+
+
+def _active(title: str, what: str, period: str, source: str, when: str, interval: str) -> timeseries.Panel:
+    query = sql(
+        f"""
+        SELECT {period} AS time, count(DISTINCT user_id)::float8 AS "Users"
+        FROM "${{schema}}".{source}, "${{schema}}".pipeline p
+        WHERE {when} AND {PEOPLE_SQL}
+        GROUP BY 1 ORDER BY 1""",
+        time_series=True,
+    )
+    return style.curve(title, what, [query], bars=True, width=8).interval(interval)
+
+
+def hourly_users() -> timeseries.Panel:
+    """By hour."""
+    return _active(
+        "Active users by hour",
+        "Different users with a click in each hour.",
+        "hour",
+        "active_users_hour",
+        "$__timeFilter(hour)",
+        "1h",
+    )
+
+
+def daily_users() -> timeseries.Panel:
+    """By day."""
+    return _active(
+        "Active users by day",
+        "Different users with a click on each day of the reporting time zone.",
+        "day::timestamp AT TIME ZONE p.time_zone",
+        "active_users_day",
+        _DAYS,
+        "1d",
+    )
+
+
+def weekly_users() -> timeseries.Panel:
+    """By week."""
+    return _active(
+        "Active users by week",
+        "Different users with a click in each week, Monday to Sunday; weeks that are partly in the time range are whole.",
+        "date_trunc('week', day::timestamp) AT TIME ZONE p.time_zone",
+        "active_users_day",
+        """day BETWEEN date_trunc('week', $__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
+                          AND date_trunc('week', $__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date + 6""",
+        "7d",
+    )
+
+
+def new_and_returning() -> timeseries.Panel:
+    """Users of each day, by whether it is their first."""
+    query = sql(
+        f"""
+        SELECT day::timestamp AT TIME ZONE p.time_zone AS time,
+               (count(*) FILTER (WHERE day = first_day))::float8 AS "New",
+               (count(*) FILTER (WHERE day > first_day))::float8 AS "Returning"
+        FROM (
+            SELECT user_id, day, min(day) OVER (PARTITION BY user_id) AS first_day
+            FROM (SELECT DISTINCT user_id, day FROM "${{schema}}".active_users_day WHERE {PEOPLE_SQL}) d
+        ) u, "${{schema}}".pipeline p
+        WHERE {_DAYS}
+        GROUP BY 1 ORDER BY 1""",
+        time_series=True,
+    )
+    return style.curve(
+        "New and returning users by day",
+        "Users of each day; new on the first day on which they were ever seen (as far as the retention reaches).",
+        [query],
+        colours={"New": style.GOOD, "Returning": style.ACCENT},
+        bars=True,
+        stacked=True,
+    ).interval("1d")
+
+
+def sessions_by_hour() -> timeseries.Panel:
+    """Sessions that started in each hour."""
+    query = sql(
+        f"""
+        SELECT date_trunc('hour', started_at, p.time_zone) AS time, count(*)::float8 AS "Sessions"
+        FROM "${{schema}}".sessions, "${{schema}}".pipeline p
+        WHERE {_CHOSEN}
+        GROUP BY 1 ORDER BY 1""",
+        time_series=True,
+    )
+    return style.curve(
+        "Sessions by hour", "Sessions by the hour in which they started.", [query], bars=True, empty=style.NO_SESSIONS
+    ).interval("1h")
+
+
+def _pages(title: str, what: str, column: str) -> bargauge.Panel:
+    query = sql(f"""
+        SELECT {column} AS "Page", count(*) AS "Sessions"
+        FROM "${{schema}}".sessions
+        WHERE {_CHOSEN}
+        GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10""")
+    return style.bars(title, what, query, colour=style.THIRD, empty=style.NO_SESSIONS, height=10)
+
+
+def entry_pages() -> bargauge.Panel:
+    """Where sessions begin."""
+    return _pages("Entry pages", f"First page {_SESSION_WORDS}.", "entry_page")
+
+
+def exit_pages() -> bargauge.Panel:
+    """Where sessions end."""
+    return _pages("Exit pages", f"Last page {_SESSION_WORDS}.", "exit_page")
+
+
+def top_pages() -> table.Panel:
+    """Pages with the most views, beside the same length of time before."""
+    query = sql(f"""
+        SELECT page_path AS "Page", sum(views) FILTER (WHERE minute >= r.since)::bigint AS "Views",
+               coalesce(sum(views) FILTER (WHERE minute < r.since), 0)::bigint AS "Before",
+               (sum(views) FILTER (WHERE minute >= r.since))::float8
+                   / nullif(sum(views) FILTER (WHERE minute < r.since), 0) - 1 AS "Change"
+        FROM "${{schema}}".page_views_minute,
+             (SELECT $__timeFrom()::timestamptz AS since, $__timeTo()::timestamptz AS until) r
+        WHERE minute >= r.since - (r.until - r.since) AND minute <= r.until AND {PEOPLE_SQL}
+        GROUP BY page_path HAVING sum(views) FILTER (WHERE minute >= r.since) > 0 ORDER BY 2 DESC, 1 LIMIT 20""")
+    return style.rows(
+        "Top pages and their trend",
+        "Page views of the time range, of the same length of time before it, and the change; no change is shown for a new page.",
+        query,
+        {
+            "Views": {"custom.width": 90},
+            "Before": {"custom.width": 90},
+            "Change": style.change_cell() | {"noValue": "new"},
+        },
+        height=10,
+    )
+
+
+def build() -> dict[str, Any]:
+    """The dashboard's JSON."""
+    board = frame.frame(
+        "audience",
+        "Clickstream audience and sessions",
+        "Active users, new and returning, sessions, their length, and the pages where they begin and end.",
+        since="now-7d",
+        refresh="1m",
+        sources=("postgres",),
+    )
+    values = "SELECT DISTINCT coalesce({0}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
+    for variable in (
+        frame.bots(),
+        frame.sql_choice("device", "Device", values.format("device")),
+        frame.sql_choice("channel", "Channel", values.format("medium")),
+        frame.sql_choice("country", "Country", values.format("country")),
+    ):
+        board.with_variable(variable)
+    frame.laid_out(
+        board,
+        sessions(),
+        average_duration(),
+        median_duration(),
+        bounce_rate(),
+        pages_per_session(),
+        new_share(),
+        hourly_users(),
+        daily_users(),
+        weekly_users(),
+        new_and_returning(),
+        sessions_by_hour(),
+        entry_pages(),
+        exit_pages(),
+        top_pages(),
+    )
+    return frame.finished(board)

@@ -1,0 +1,279 @@
+"""Pipeline health: what is accepted and refused, how far each stage is behind, how long a click takes, from Prometheus.
+
+Series are chosen by the labels `namespace` and `pod` that Prometheus gives the pods it scrapes; replicas come from
+kube-state-metrics. Lag and latency are the pipeline's promises, so they have thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import stat, timeseries
+
+from clickstream_dashboards import frame, style
+from clickstream_dashboards.queries import POD, Target, prometheus
+
+_STAGE: Final = 'label_replace({0}, "stage", "$1", "pod", "$pipeline-(tracking-api|enricher|sink-[a-z]+)-.*")'
+_LAG_LEVELS: Final = ((None, style.GOOD), (10.0, style.SECOND), (60.0, style.BAD))
+_NONE_LEVELS: Final = ((None, style.GOOD), (0.001, style.BAD))
+
+
+def _number(title: str, what: str, expr: str, **options: Any) -> stat.Panel:
+    return style.number(title, what, prometheus(expr, title), **options)
+
+
+def accepted_now() -> stat.Panel:
+    """Events accepted per second."""
+    return _number(
+        "Accepted",
+        "Events per second that got a 2xx: the brokers have them.",
+        f"sum(rate(clickstream_events_accepted_total{{{POD}}}[$__rate_interval]))",
+        unit="cps",
+        decimals=1,
+    )
+
+
+def rejected_now() -> stat.Panel:
+    """Events refused per second."""
+    return _number(
+        "Rejected",
+        "Events and requests per second that were refused; by code below.",
+        f"sum(rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval]))",
+        unit="cps",
+        decimals=2,
+        colour=style.SECOND,
+    )
+
+
+def lag_now() -> stat.Panel:
+    """The oldest record that is not through yet."""
+    return _number(
+        "Lag",
+        "Age of the oldest record that a stage has not processed yet; under 10 s is fine.",
+        f"max(clickstream_consumer_lag_seconds{{{POD}}})",
+        unit="s",
+        decimals=1,
+        levels=_LAG_LEVELS,
+    )
+
+
+def latency_now() -> stat.Panel:
+    """Click to store, 95th percentile."""
+    return _number(
+        "Click to store, p95",
+        "From the receipt of a click to the store's acknowledgement, the slower store, 95th percentile.",
+        "max(histogram_quantile(0.95, sum by (le, sink) "
+        f"(rate(clickstream_click_to_store_seconds_bucket{{{POD}}}[$__rate_interval]))))",
+        unit="s",
+        decimals=2,
+        levels=_LAG_LEVELS,
+    )
+
+
+def dead_now() -> stat.Panel:
+    """Dead letters in the range."""
+    return _number(
+        "Dead letters",
+        "Records sent to dead-letters in the time range. They are not lost: read the reason in the topic's headers.",
+        f"sum(increase(clickstream_dead_letters_total{{{POD}}}[$__range]))",
+        decimals=0,
+        levels=_NONE_LEVELS,
+    )
+
+
+def unavailable_now() -> stat.Panel:
+    """503 answers in the range."""
+    return _number(
+        "Answers 503",
+        "Requests in the time range that were told to come again: Kafka was away, or the queue was full.",
+        f"sum(increase(clickstream_http_unavailable_total{{{POD}}}[$__range]))",
+        decimals=0,
+        levels=_NONE_LEVELS,
+    )
+
+
+def _curve(
+    title: str,
+    what: str,
+    queries: Sequence[Target],
+    *,
+    unit: str = "short",
+    stacked: bool = False,
+    empty: str = style.NO_METRICS,
+    width: int = 8,
+    height: int = 8,
+) -> timeseries.Panel:
+    return style.curve(
+        title, what, queries, unit=unit, colours={}, stacked=stacked, empty=empty, width=width, height=height
+    )
+
+
+def accepted() -> timeseries.Panel:
+    """Accepted by source."""
+    query = prometheus(
+        f"sum by (source) (rate(clickstream_events_accepted_total{{{POD}}}[$__rate_interval]))", "{{source}}"
+    )
+    return _curve(
+        "Accepted by source", "Events per second that got a 2xx, by source.", [query], unit="cps", stacked=True
+    )
+
+
+def rejected() -> timeseries.Panel:
+    """Rejected by code."""
+    query = prometheus(
+        f"sum by (code) (rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval]))", "{{code}}"
+    )
+    return _curve(
+        "Rejected by code", "Refused events and requests per second, by code.", [query], unit="cps", stacked=True
+    )
+
+
+def stored() -> timeseries.Panel:
+    """Processed and stored."""
+    return _curve(
+        "Through each stage",
+        "Events per second: processed by the enricher, and new in each store.",
+        [
+            prometheus(f"sum(rate(clickstream_events_processed_total{{{POD}}}[$__rate_interval]))", "enricher"),
+            prometheus(
+                f'sum by (sink) (rate(clickstream_events_stored_total{{{POD},kind="click"}}[$__rate_interval]))',
+                "{{sink}}",
+                ref="B",
+            ),
+        ],
+        unit="cps",
+    )
+
+
+def lag_records() -> timeseries.Panel:
+    """Lag in records."""
+    series = _STAGE.format(f"clickstream_consumer_lag_records{{{POD}}}")
+    return _curve(
+        "Lag in records",
+        "Records that a stage has not processed yet. A growing one: add replicas, up to the number of partitions.",
+        [prometheus(f"sum by (stage) ({series})", "{{stage}}")],
+    )
+
+
+def lag_seconds() -> timeseries.Panel:
+    """Lag in seconds."""
+    series = _STAGE.format(f"clickstream_consumer_lag_seconds{{{POD}}}")
+    return _curve(
+        "Lag in seconds",
+        "Age of the oldest record that a stage has not processed yet.",
+        [prometheus(f"max by (stage) ({series})", "{{stage}}")],
+        unit="s",
+    )
+
+
+def latency() -> timeseries.Panel:
+    """Click to store."""
+    buckets = f"sum by (le, sink) (rate(clickstream_click_to_store_seconds_bucket{{{POD}}}[$__rate_interval]))"
+    return _curve(
+        "Click to store",
+        "From the receipt of a click to the store's acknowledgement: half of the clicks, and all but 5 %.",
+        [
+            prometheus(f"histogram_quantile(0.5, {buckets})", "{{sink}} p50"),
+            prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}} p95", ref="B"),
+        ],
+        unit="s",
+    )
+
+
+def dead_letters() -> timeseries.Panel:
+    """Dead letters by stage and code."""
+    query = prometheus(
+        f"sum by (stage, code) (rate(clickstream_dead_letters_total{{{POD}}}[$__rate_interval])) > 0",
+        "{{stage}} {{code}}",
+    )
+    return _curve(
+        "Dead letters by stage",
+        "Records per second that were sent to dead-letters, by stage and code.",
+        [query],
+        unit="cps",
+        stacked=True,
+        empty="No dead letters in this time range.",
+    )
+
+
+def duplicates() -> timeseries.Panel:
+    """Duplicates and late clicks."""
+    rate = _STAGE.format(f"rate(clickstream_events_duplicate_total{{{POD}}}[$__rate_interval])")
+    return _curve(
+        "Duplicates and late clicks",
+        "Per second: records known already (dropped, which is what they are recognised for), and clicks stored as late.",
+        [
+            prometheus(f"sum by (stage) ({rate})", "duplicate, {{stage}}"),
+            prometheus(f"sum(rate(clickstream_events_late_total{{{POD}}}[$__rate_interval]))", "late", ref="B"),
+        ],
+        unit="cps",
+    )
+
+
+def batches() -> timeseries.Panel:
+    """Time to store a batch."""
+    buckets = f"sum by (le, sink) (rate(clickstream_batch_duration_seconds_bucket{{{POD}}}[$__rate_interval]))"
+    return _curve(
+        "Sink batches, p95",
+        "Time to store one batch, waits included, 95th percentile.",
+        [prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}}")],
+        unit="s",
+    )
+
+
+def replicas() -> timeseries.Panel:
+    """Replicas by autoscaler."""
+    labels = 'namespace="$namespace",horizontalpodautoscaler=~"$pipeline-(tracking-api|enricher|sink-.*)"'
+    return _curve(
+        "Replicas",
+        "Replicas that each HorizontalPodAutoscaler has now (needs kube-state-metrics).",
+        [
+            prometheus(
+                f"sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_current_replicas{{{labels}}})",
+                "{{horizontalpodautoscaler}}",
+            )
+        ],
+        empty="No autoscalers seen: Prometheus has no kube-state-metrics, or the pipeline runs outside Kubernetes.",
+        width=24,
+        height=6,
+    )
+
+
+def build() -> dict[str, Any]:
+    """The dashboard's JSON."""
+    board = frame.frame(
+        "health",
+        "Clickstream pipeline health",
+        "What is accepted and refused, how far each stage is behind, and how long a click takes.",
+        since="now-1h",
+        refresh="10s",
+        sources=("prometheus",),
+    )
+    board.annotation(
+        frame.metric_annotation(
+            "Rollouts",
+            'changes(kube_deployment_status_observed_generation{namespace="$namespace",deployment=~"$pipeline-.*"}[1m]) > 0',
+            "{{deployment}}",
+        )
+    )
+    frame.laid_out(
+        board,
+        accepted_now(),
+        rejected_now(),
+        lag_now(),
+        latency_now(),
+        dead_now(),
+        unavailable_now(),
+        accepted(),
+        rejected(),
+        stored(),
+        lag_records(),
+        lag_seconds(),
+        latency(),
+        dead_letters(),
+        duplicates(),
+        batches(),
+        replicas(),
+    )
+    return frame.finished(board)

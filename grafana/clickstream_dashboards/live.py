@@ -1,0 +1,215 @@
+"""Live: what happens on the site now, from Elasticsearch, refreshed every five seconds."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+
+from clickstream_dashboards import frame, style
+from clickstream_dashboards.queries import (
+    CLICKS,
+    PEOPLE,
+    at_once,
+    by_time,
+    by_value,
+    count,
+    distinct,
+    documents,
+    search,
+)
+
+_FILTER: Final = f"{PEOPLE} AND (page_path:$page) AND (device:$device) AND (country:$country)"
+_VIEWS: Final = f"{_FILTER} AND type:page_view"
+
+
+def users_online() -> stat.Panel:
+    """Distinct users of the last five minutes."""
+    return style.number(
+        "Users online now",
+        "Different users with a click whose event time is in the last 5 minutes.",
+        search(_FILTER, distinct("user_id"), at_once()),
+        colour=style.LIVE,
+        width=6,
+    ).time_from("5m")
+
+
+def clicks_last_minute() -> stat.Panel:
+    """Clicks of the last minute."""
+    return style.number(
+        "Clicks in the last minute",
+        "Clicks of every type whose event time is in the last minute.",
+        search(_FILTER, count(), at_once()),
+        width=6,
+    ).time_from("1m")
+
+
+def page_views() -> stat.Panel:
+    """Page views of the range."""
+    return style.number(
+        "Page views", "Clicks of type page_view in the time range.", search(_VIEWS, count(), at_once()), width=6
+    )
+
+
+def users() -> stat.Panel:
+    """Distinct users of the range."""
+    return style.number(
+        "Unique users",
+        "Different users with a click in the time range. Above some 40,000 Elasticsearch counts within a few percent.",
+        search(_FILTER, distinct("user_id"), at_once()),
+        width=6,
+    )
+
+
+def clicks_per_second() -> timeseries.Panel:
+    """Every second of the last five minutes."""
+    return style.curve(
+        "Clicks per second, last 5 minutes",
+        "Clicks of every type by the second of their event time.",
+        [search(_FILTER, count(), by_time("1s"), alias="Clicks")],
+        unit="cps",
+    ).time_from("5m")
+
+
+def views_by_minute() -> timeseries.Panel:
+    """Page views by minute."""
+    return style.curve(
+        "Page views by minute",
+        "Clicks of type page_view by the minute of their event time.",
+        [search(_VIEWS, count(), by_time("1m"), alias="Page views")],
+        bars=True,
+    )
+
+
+def top_pages() -> bargauge.Panel:
+    """The ten pages with the most views."""
+    return style.bars(
+        "Top 10 pages",
+        "The ten pages with the most views in the time range.",
+        search(_VIEWS, count(), by_value("page_path")),
+        width=8,
+        height=10,
+    )
+
+
+def channels() -> bargauge.Panel:
+    """Where page views come from."""
+    return style.bars(
+        "Channels",
+        "Page views by the medium of their referrer or campaign; internal are views that came from the site itself.",
+        search(_VIEWS, count(), by_value("medium")),
+        colour=style.THIRD,
+        width=8,
+        height=10,
+    )
+
+
+def referrers() -> bargauge.Panel:
+    """Sites that sent visitors."""
+    return style.bars(
+        "Referrers",
+        "Page views by the site that they came from.",
+        search(f"{_VIEWS} AND NOT medium:internal AND _exists_:referrer_host", count(), by_value("referrer_host")),
+        colour=style.THIRD,
+        empty="No visit came from another site in this time range.",
+        width=8,
+        height=10,
+    )
+
+
+def devices() -> bargauge.Panel:
+    """Page views by device."""
+    return style.bars(
+        "Devices",
+        "Page views by kind of device.",
+        search(_VIEWS, count(), by_value("device")),
+        colour=style.SECOND,
+        width=8,
+        height=6,
+    )
+
+
+def countries() -> bargauge.Panel:
+    """Page views by country."""
+    return style.bars(
+        "Countries",
+        "Page views by country of the (anonymized) address. All unknown: the enricher has no GeoIP database (enricher.geoip).",
+        search(_VIEWS, count(), by_value("country", missing="unknown")),
+        colour=style.SECOND,
+        width=8,
+        height=6,
+    )
+
+
+def people_and_bots() -> bargauge.Panel:
+    """Clicks of people beside those of bots."""
+    return style.bars(
+        "Bots (true) and people (false)",
+        "All clicks in the time range, whatever is chosen above for Visitors.",
+        search("(page_path:$page) AND (device:$device) AND (country:$country)", count(), by_value("bot")),
+        colour=style.QUIET,
+        width=8,
+        height=6,
+    )
+
+
+def latest() -> table.Panel:
+    """The newest clicks."""
+    wanted: dict[str, tuple[str, int | None]] = {
+        "event_time": ("Time", 190),
+        "user_id": ("User", 220),
+        "type": ("Type", 120),
+        "page_path": ("Page", None),
+        "medium": ("Channel", 110),
+        "device": ("Device", 100),
+        "country": ("Country", 90),
+        "browser": ("Browser", 160),
+    }
+    panel = style.rows(
+        "Latest clicks",
+        "The 50 newest clicks that the filters above let through.",
+        documents(_FILTER, 50),
+        {
+            name: {"displayName": shown} | ({} if width is None else {"custom.width": width})
+            for name, (shown, width) in wanted.items()
+        },
+        width=24,
+        height=10,
+    )
+    return panel.transformations(frame.only(list(wanted)))
+
+
+def build() -> dict[str, Any]:
+    """The dashboard's JSON."""
+    board = frame.frame(
+        "live",
+        "Clickstream live",
+        "Who is on the site now, what they look at, and where they come from.",
+        since="now-15m",
+        refresh="5s",
+        sources=("clicks",),
+    )
+    for variable in (
+        frame.bots(),
+        frame.search_choice("page", "Page", "page_path", CLICKS),
+        frame.search_choice("device", "Device", "device", CLICKS),
+        frame.search_choice("country", "Country", "country", CLICKS),
+    ):
+        board.with_variable(variable)
+    frame.laid_out(
+        board,
+        users_online(),
+        clicks_last_minute(),
+        page_views(),
+        users(),
+        clicks_per_second(),
+        views_by_minute(),
+        top_pages(),
+        channels(),
+        referrers(),
+        devices(),
+        countries(),
+        people_and_bots(),
+        latest(),
+    )
+    return frame.finished(board)

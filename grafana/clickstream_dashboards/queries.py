@@ -1,0 +1,156 @@
+"""Queries as Grafana's three data sources take them, and the variables that every query may use.
+
+SQL names the schema through `${schema}`; Elasticsearch queries name no index, since that is the data source's.
+Deliberately absent: transformations. What a query answers is what is drawn, so that another renderer (devstack's
+preview, the tests) needs only to run the query.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
+
+POSTGRES: Final = DataSourceRef("postgres", "${postgres}")
+CLICKS: Final = DataSourceRef("elasticsearch", "${clicks}")
+SESSIONS: Final = DataSourceRef("elasticsearch", "${sessions}")
+PROMETHEUS: Final = DataSourceRef("prometheus", "${prometheus}")
+
+PEOPLE_SQL: Final = "(NOT bot OR '${bots:raw}' <> 'false') AND (bot OR '${bots:raw}' <> 'true')"
+"""Folds to a constant before the plan is made, so that it costs nothing."""
+PEOPLE: Final = "bot:${bots:raw}"
+POD: Final = 'namespace="$namespace",pod=~"$pipeline-(tracking-api|enricher|sink-.*)-.*"'
+
+Json: TypeAlias = dict[str, Any]
+
+
+class Query(Dataquery):
+    """One target, as JSON."""
+
+    def __init__(self, source: DataSourceRef, content: Json) -> None:
+        self.source, self.content = source, content
+
+    def to_json(self) -> Json:
+        """What the encoder writes."""
+        return {"datasource": self.source.to_json(), **self.content}
+
+
+class Target(Builder[Query]):
+    """A query that is known already, as the panels' builders want it."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+
+    @property
+    def source(self) -> DataSourceRef:
+        """Its data source."""
+        return self._query.source
+
+    def build(self) -> Query:
+        """The query."""
+        return self._query
+
+
+def chosen(variable: str, column: str) -> str:
+    """SQL: the column's value is chosen in a dashboard variable with an All (`'*'`); a NULL is called unknown."""
+    options = f"${{{variable}:sqlstring}}"
+    return f"('*' IN ({options}) OR coalesce({column}, 'unknown') IN ({options}))"
+
+
+def sql(text: str, *, time_series: bool = False, ref: str = "A") -> Target:
+    """A PostgreSQL query. A time series has a column `time`, one for each series, and is sorted by time."""
+    lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return Target(
+        Query(
+            POSTGRES,
+            {
+                "refId": ref,
+                "editorMode": "code",
+                "format": "time_series" if time_series else "table",
+                "rawQuery": True,
+                "rawSql": lines,
+            },
+        )
+    )
+
+
+def prometheus(expr: str, legend: str, *, ref: str = "A", instant: bool = False) -> Target:
+    """A PromQL query: over the range, or at its end."""
+    how: Json = {"instant": True, "range": False, "format": "table"} if instant else {"instant": False, "range": True}
+    return Target(
+        Query(PROMETHEUS, {"refId": ref, "editorMode": "code", "expr": expr.strip(), "legendFormat": legend, **how})
+    )
+
+
+def count() -> Json:
+    """Metric: how many documents."""
+    return {"id": "1", "type": "count"}
+
+
+def distinct(field: str) -> Json:
+    """Metric: how many different values; exact up to the threshold, within a few percent above."""
+    return {"id": "1", "type": "cardinality", "field": field, "settings": {"precision_threshold": "40000"}}
+
+
+def by_time(interval: str, field: str = "event_time") -> Json:
+    """Buckets of a fixed interval, empty ones included."""
+    settings = {"interval": interval, "min_doc_count": "0", "trimEdges": "0"}
+    return {"id": "2", "type": "date_histogram", "field": field, "settings": settings}
+
+
+def by_value(field: str, size: int = 10, missing: str | None = None) -> Json:
+    """Buckets of the values with the most of the metric."""
+    settings = {"min_doc_count": "1", "order": "desc", "orderBy": "_count", "size": str(size)}
+    if missing is not None:
+        settings["missing"] = missing
+    return {"id": "2", "type": "terms", "field": field, "settings": settings}
+
+
+def by_key(field: str, size: int) -> Json:
+    """Buckets of values in the order of the values."""
+    return {
+        "id": "2",
+        "type": "terms",
+        "field": field,
+        "settings": {"min_doc_count": "1", "order": "asc", "orderBy": "_key", "size": str(size)},
+    }
+
+
+def at_once() -> Json:
+    """One bucket of everything in the range: Grafana wants a bucket, and a time bucket could be cut in two.
+
+    No document has the field, and all of them are counted as what it is missing for.
+    """
+    settings = {"min_doc_count": "1", "order": "desc", "orderBy": "_count", "size": "1", "missing": "all"}
+    return {"id": "2", "type": "terms", "field": "everything", "settings": settings}
+
+
+def search(
+    query: str, metric: Json, *buckets: Json, source: DataSourceRef = CLICKS, alias: str = "", ref: str = "A"
+) -> Target:
+    """An Elasticsearch query: a Lucene filter, one metric, and the buckets that it is counted in.
+
+    `alias` names the series where the query answers one.
+    """
+    time_field = "event_time" if source is CLICKS else "start"
+    return Target(
+        Query(
+            source,
+            {
+                "refId": ref,
+                "alias": alias,
+                "query": query,
+                "timeField": time_field,
+                "metrics": [metric],
+                "bucketAggs": list(buckets),
+            },
+        )
+    )
+
+
+def documents(query: str, size: int) -> Target:
+    """The newest clicks themselves."""
+    metric = {"id": "1", "type": "raw_data", "settings": {"size": str(size)}}
+    return search(query, metric)

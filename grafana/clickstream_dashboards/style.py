@@ -1,0 +1,259 @@
+"""The house style: what a number, a curve, a bar and a table look like on every dashboard.
+
+One accent for what is counted, one for what it is compared with; green and red only for good and bad. Every panel says
+in its description what it counts, and in its empty state what to do. Only panel types and options that Grafana 10.0 to
+12 know. Deliberately absent: pie charts, gauges, and anything else that needs a legend to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders.common import (
+    ReduceDataOptions,
+    StackingConfig,
+    TableFooterOptions,
+    TableSortByFieldState,
+    VizLegendOptions,
+    VizTextDisplayOptions,
+    VizTooltipOptions,
+)
+from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models.dashboard import (
+    DynamicConfigValue,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+)
+
+from clickstream_dashboards.queries import Target
+
+ACCENT: Final = "#5794F2"
+SECOND: Final = "#FFB357"
+THIRD: Final = "#B877D9"
+GOOD: Final = "#73BF69"
+BAD: Final = "#F2495C"
+LIVE: Final = "#37D6B0"
+QUIET: Final = "#8E99A8"
+
+NO_CLICKS: Final = "No clicks in this time range. Send one (README: Use it), or widen the range."
+NO_SESSIONS: Final = (
+    "No sessions started in this time range. Widen it, or see in Pipeline health whether the enricher runs."
+)
+NO_METRICS: Final = "No metrics. Let Prometheus scrape the pods' /metrics, and choose its data source above."
+
+Levels = Sequence[tuple[float | None, str]]
+"""(from which value, colour); the first has no value."""
+
+
+def number(
+    title: str,
+    what: str,
+    query: Target,
+    *,
+    unit: str = "short",
+    colour: str = ACCENT,
+    decimals: int | None = None,
+    levels: Levels = (),
+    calculation: str = "lastNotNull",
+    width: int = 4,
+) -> stat.Panel:
+    """One big number, four rows high."""
+    panel = (
+        stat.Panel()
+        .title(title)
+        .description(what)
+        .datasource(query.source)
+        .with_target(query)
+        .unit(unit)
+        .no_value("no data yet")
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .color_mode(common.BigValueColorMode.VALUE)
+        .text_mode(common.BigValueTextMode.VALUE)
+        .justify_mode(common.BigValueJustifyMode.CENTER)
+        .text(VizTextDisplayOptions().value_size(44))
+        .reduce_options(ReduceDataOptions().calcs([calculation]).fields("").values(False))
+        .thresholds(_thresholds(levels or ((None, colour),)))
+        .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .span(width)
+        .height(4)
+    )
+    if decimals is not None:
+        panel.decimals(decimals)
+    return panel
+
+
+def curve(
+    title: str,
+    what: str,
+    queries: Sequence[Target],
+    *,
+    unit: str = "short",
+    colours: Mapping[str, str] | None = None,
+    bars: bool = False,
+    stacked: bool = False,
+    empty: str = NO_CLICKS,
+    width: int = 12,
+    height: int = 8,
+) -> timeseries.Panel:
+    """Something over time: a line with a soft area, or bars for what is counted per hour or day.
+
+    `colours`: by series name; a single series has the accent.
+    """
+    style = common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE
+    mode = common.StackingMode.NORMAL if stacked else common.StackingMode.NONE
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(what)
+        .datasource(queries[0].source)
+        .unit(unit)
+        .min(0)
+        .no_value(empty)
+        .draw_style(style)
+        .line_width(0 if bars else 2)
+        .fill_opacity(75 if bars else 12)
+        .line_interpolation(common.LineInterpolation.LINEAR)
+        .gradient_mode(common.GraphGradientMode.NONE if bars else common.GraphGradientMode.OPACITY)
+        .show_points(common.VisibilityMode.NEVER)
+        .stacking(StackingConfig().mode(mode).group("A"))
+        .legend(_legend(shown=len(queries) > 1 or bool(colours) or stacked))
+        .tooltip(VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
+        .color_scheme(_palette() if colours is not None or stacked else _fixed(ACCENT))
+        .span(width)
+        .height(height)
+    )
+    for query in queries:
+        panel.with_target(query)
+    for name, colour in (colours or {}).items():
+        panel.override_by_name(name, [_colour(colour)])
+    return panel
+
+
+def bars(
+    title: str,
+    what: str,
+    query: Target,
+    *,
+    unit: str = "short",
+    colour: str = ACCENT,
+    empty: str = NO_CLICKS,
+    field: str = "",
+    width: int = 6,
+    height: int = 8,
+) -> bargauge.Panel:
+    """A bar for each row of a table: its first text names it. `field`: which column, when there are several numbers."""
+    return (
+        bargauge.Panel()
+        .title(title)
+        .description(what)
+        .datasource(query.source)
+        .with_target(query)
+        .unit(unit)
+        .min(0)
+        .no_value(empty)
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .value_mode(common.BarGaugeValueMode.TEXT)
+        .show_unfilled(True)
+        .min_viz_height(16)
+        .text(VizTextDisplayOptions().title_size(13).value_size(15))
+        .reduce_options(
+            ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{field}$/" if field else "").values(True).limit(32)
+        )
+        .thresholds(_thresholds(((None, colour),)))
+        .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .span(width)
+        .height(height)
+    )
+
+
+def rows(
+    title: str,
+    what: str,
+    query: Target,
+    columns: Mapping[str, Mapping[str, Any]],
+    *,
+    sort: str | None = None,
+    empty: str = NO_CLICKS,
+    width: int = 12,
+    height: int = 8,
+) -> table.Panel:
+    """A table. `columns`: by name, what differs from plain text: {"unit": …, "custom.width": …}."""
+    panel = (
+        table.Panel()
+        .title(title)
+        .description(what)
+        .datasource(query.source)
+        .with_target(query)
+        .no_value(empty)
+        .show_header(True)
+        .footer(TableFooterOptions().show(False).count_rows(False).reducer(["sum"]))
+        .span(width)
+        .height(height)
+    )
+    if sort is not None:
+        panel.sort_by([TableSortByFieldState().display_name(sort).desc(True)])
+    for name, properties in columns.items():
+        panel.override_by_name(name, [DynamicConfigValue(key, value) for key, value in properties.items()])
+    return panel
+
+
+def share_cell(colour: str = ACCENT) -> dict[str, Any]:
+    """A column of shares (0 to 1), drawn as bars."""
+    return {
+        "unit": "percentunit",
+        "decimals": 1,
+        "min": 0,
+        "max": 1,
+        "custom.cellOptions": {"type": "gauge", "mode": "basic"},
+        "color": {"mode": "fixed", "fixedColor": colour},
+    }
+
+
+def change_cell() -> dict[str, Any]:
+    """A column of relative changes: green up, red down."""
+    return {
+        "unit": "percentunit",
+        "decimals": 0,
+        "custom.width": 100,
+        "custom.cellOptions": {"type": "color-text"},
+        "thresholds": {
+            "mode": "absolute",
+            "steps": [
+                {"color": BAD, "value": None},
+                {"color": QUIET, "value": -0.005},
+                {"color": GOOD, "value": 0.005},
+            ],
+        },
+    }
+
+
+def _thresholds(levels: Levels) -> ThresholdsConfig:
+    return (
+        ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps([Threshold(value, colour) for value, colour in levels])
+    )
+
+
+def _legend(*, shown: bool) -> VizLegendOptions:
+    return (
+        VizLegendOptions()
+        .show_legend(shown)
+        .display_mode(common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.BOTTOM)
+    )
+
+
+def _fixed(colour: str) -> FieldColor:
+    return FieldColor().mode(FieldColorModeId.FIXED).fixed_color(colour)
+
+
+def _palette() -> FieldColor:
+    return FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC)
+
+
+def _colour(colour: str) -> DynamicConfigValue:
+    return DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})

@@ -1,0 +1,98 @@
+"""The committed dashboards: generated, whole, known to every Grafana from 10.0 on, and each pipeline's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clickstream.contracts.dashboards import KINDS, dashboard_of, dashboard_uid, source_uid
+from clickstream.contracts.names import Names
+from clickstream_dashboards.__main__ import DASHBOARDS, main, text
+
+FOLDER = Path(__file__).parents[3] / "grafana" / "dashboards"
+PANELS = {"stat", "timeseries", "bargauge", "table"}
+
+
+def committed(kind: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
+
+
+def test_generating_again_changes_nothing_and_leaves_nothing_over(tmp_path: Path) -> None:
+    (tmp_path / "a-dashboard-that-is-no-more.json").write_text("{}")
+    main(tmp_path)
+    generated = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert generated == {file.name: file.read_text(encoding="utf-8") for file in FOLDER.iterdir()}, (
+        "run `make dashboards`"
+    )
+    assert tuple(DASHBOARDS) == KINDS
+    assert text("live") == text("live")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_panel_says_what_it_counts_and_what_to_do_when_it_is_empty(kind: str) -> None:
+    dashboard = committed(kind)
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({panel["title"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["type"] in PANELS, panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["noValue"], panel["title"]
+        assert panel["targets"], panel["title"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_panels_fill_rows_of_24_columns_without_holes(kind: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in committed(kind)["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    height = max(y for _, y in taken) + 1
+    assert len(taken) == 24 * height
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_variable_that_a_query_uses_is_there(kind: str) -> None:
+    dashboard = committed(kind)
+    declared = {variable["name"] for variable in dashboard["templating"]["list"]}
+    used = set(
+        re.findall(r"\$\{?(?!__)([a-z_]+)", json.dumps(dashboard["panels"]) + json.dumps(dashboard["annotations"]))
+    )
+    assert used <= declared, used - declared
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipelines_copy_is_its_own_and_the_committed_one_stays_as_it_is(kind: str) -> None:
+    document = committed(kind)
+    names = Names("team-a", "my-shop")
+    made = dashboard_of(document, names, {"prometheus": "the-prometheus"})
+    assert document == committed(kind)
+    assert made["uid"] == dashboard_uid(names, kind)
+    assert len(made["uid"]) <= 40
+    assert made["uid"] != dashboard_of(document, Names("team-b", "my-shop"))["uid"]
+    assert "team-a/my-shop" in made["title"]
+    values = {
+        v["name"]: v["current"]["value"] for v in made["templating"]["list"] if v["type"] in {"constant", "datasource"}
+    }
+    expected = {"pipeline": "my-shop", "namespace": "team-a", "schema": "my_shop", "prometheus": "the-prometheus"} | {
+        source: source_uid(names, source) for source in ("postgres", "clicks", "sessions")
+    }
+    assert values.items() <= expected.items()
+    assert "clickstream-pipeline" not in json.dumps(made)
+    assert {tag for link in made["links"] for tag in link["tags"]} <= set(made["tags"])
+
+
+def test_names_as_long_as_allowed_still_make_uids_that_grafana_takes() -> None:
+    names = Names("n" * 63, "p" * 40)
+    assert max(len(dashboard_uid(names, kind)) for kind in KINDS) <= 40
+    assert len(source_uid(names, "sessions")) <= 40
