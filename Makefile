@@ -41,6 +41,10 @@ bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer lo
 dashboards: $(VENV)/ready ## Generate grafana/dashboards/*.json from grafana/clickstream_dashboards
 	@PYTHONPATH=grafana $(BIN)/python -m clickstream_dashboards grafana/dashboards
 
+.PHONY: golden
+golden: $(VENV)/ready ## Write the operator's golden files (tests/golden) anew
+	@PYTHONPATH=tests $(BIN)/python -m support.golden
+
 .PHONY: lint
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	@$(BIN)/ruff check .

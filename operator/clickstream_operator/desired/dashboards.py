@@ -44,7 +44,9 @@ def dashboard_config_maps(pipeline: PipelineResource, spec: PipelineSpec, docume
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": meta,
-                "data": {f"{document.names.prefix}.{kind}.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"},
+                "data": {
+                    f"{document.names.prefix}.{kind}.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+                },
             }
         )
     return found

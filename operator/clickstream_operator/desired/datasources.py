@@ -54,7 +54,9 @@ def _datasources(spec: PipelineSpec, document: Pipeline, facts: Facts) -> list[d
         dsn = facts.credentials.get(SecretKey(ref.name, ref.key), "")
         found.append(_entry("PostgreSQL", names, source_uid(names, "postgres"), "postgres") | postgres_access(dsn))
     if wanted.prometheus is not None:
-        found.append(_entry("Prometheus", names, source_uid(names, "prometheus"), "prometheus") | {"url": wanted.prometheus.url})
+        found.append(
+            _entry("Prometheus", names, source_uid(names, "prometheus"), "prometheus") | {"url": wanted.prometheus.url}
+        )
     return found
 
 
