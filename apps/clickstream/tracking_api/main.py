@@ -25,7 +25,9 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings(os.environ, options.pipeline, options.host, options.port, options.port_file)
-        client_config(settings.process.pipeline.kafka, "tracking-api")  # a file that is not as it should be shows at once
+        client_config(
+            settings.process.pipeline.kafka, "tracking-api"
+        )  # a file that is not as it should be shows at once
     except SettingsError as error:
         sys.stderr.write(f"clickstream tracking-api: {error}\n")
         return 2

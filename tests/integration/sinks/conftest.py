@@ -27,7 +27,7 @@ from clickstream.contracts.session_records import Retraction, Session, encode_se
 from clickstream.contracts.times import iso_day
 from clickstream.sinks.main import make_sink
 from clickstream.sinks.records import Record, StoredClick
-from clickstream.sinks.setup import set_up
+from clickstream.setup import set_up
 from clickstream.sinks.sink import Sink
 
 DAY_MS = 86_400_000
