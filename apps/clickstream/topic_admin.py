@@ -183,7 +183,7 @@ class TopicAdmin:
 
     def _on_error(self, error: KafkaError) -> None:
         """The reason is told here; the request itself only ends in time."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:  # noqa: SLF001
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - says less than the request's own error
             self._trouble = error.str()
 
 
