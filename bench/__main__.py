@@ -23,8 +23,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from clickstream.contracts.clicks import Click, encode_click
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import Topic, topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 PAGES = ("/", "/products", "/products/item-1", "/products/item-2", "/cart", "/checkout")
 BROWSERS = (
@@ -87,7 +87,7 @@ def _pipeline(stack: Stack, name: str) -> Pipeline:
             }
         )
     )
-    create_topics(stack.kafka.bootstrap_servers, [*topics_of(pipeline), Topic(f"bench.{name}.bare", 3, 1, {})])
+    TopicAdmin(pipeline.kafka).create([*topics_of(pipeline), Topic(f"bench.{name}.bare", 3, 1, {})])
     return pipeline
 
 

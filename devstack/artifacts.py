@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.4"
 ELASTICSEARCH_VERSION = "9.5.3"
+POSTGRES_VERSION = "18.6.0"
 
 KAFKA = (
     Artifact("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
@@ -111,13 +113,38 @@ def elasticsearch_home(
     return cache.entry(where, name, build, lambda: report("waiting for another devstack's download"))
 
 
+def postgres_with_tls(
+    root: Path | None = None,
+    report: Callable[[str], None] = _silent,
+    cancelled: threading.Event | None = None,
+) -> Path:
+    """Return a folder with `bin/`, `lib/` and `share/` of a PostgreSQL that knows TLS; the wheel's was built without."""
+    system, machine = native_platform().split("-")
+    kind = f"{system}-{ {'x64': 'amd64', 'aarch64': 'arm64v8'}[machine] }"
+    artifact = Artifact("io.zonky.test.postgres", f"embedded-postgres-binaries-{kind}", POSTGRES_VERSION)
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as jars:
+            maven.copy_dependencies(
+                [artifact], Path(jars), cache=where, report=report, cancelled=cancelled or threading.Event()
+            )
+            with zipfile.ZipFile(next(Path(jars).glob("*.jar"))) as jar:
+                (name,) = (each for each in jar.namelist() if each.endswith(".txz"))
+                with jar.open(name) as packed, tarfile.open(fileobj=packed, mode="r:xz") as archive:
+                    archive.extractall(folder, filter="tar")
+
+    where = root or cache_folder()
+    name = f"postgresql-tls-{POSTGRES_VERSION}-{cache.digest(maven.pom([artifact]))}"
+    return cache.entry(where, name, build, lambda: report("waiting for another devstack's download"))
+
+
 def native_platform() -> str:
-    """Return the name of Elasticsearch's folder for native libraries on this machine."""
+    """Return the name of this machine's kind, as Elasticsearch calls its folder for native libraries."""
     systems = {"linux": "linux", "darwin": "darwin"}
     machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "aarch64", "arm64": "aarch64"}
     system, machine = systems.get(sys.platform), machines.get(platform.machine().lower())
     if system is None or machine is None:
-        message = f"Elasticsearch does not run on {sys.platform} {platform.machine()}; use an external one instead"
+        message = f"this server does not run on {sys.platform} {platform.machine()}; use an external one instead"
         raise MissingToolError(message)
     return f"{system}-{machine}"
 

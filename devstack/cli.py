@@ -11,7 +11,6 @@ import json
 import shlex
 import signal
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.table import Table
@@ -93,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "services", nargs="*", type=_service, metavar="SERVICE", help=f"some of {', '.join(SERVICES)} (default: all)"
     )
+    up.add_argument(
+        "--secure",
+        action="store_true",
+        help="Kafka with TLS, SCRAM and client certificates, PostgreSQL with TLS and a password; see HOME/security",
+    )
     up.add_argument("--wipe", action="store_true", help="stop them first and delete their data")
     down = verb("down", "stop the servers that were started in this home; external ones are left alone")
     down.add_argument("services", nargs="*", type=_service, metavar="SERVICE", help="some of them (default: all)")
@@ -104,8 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="how many lines (default: 50)")
     verb("env", 'print the addresses as shell variables, for: eval "$(devstack env)"')
-    topics = verb("topics", "create the topics of a pipeline, changelogs included, as the operator would")
-    topics.add_argument("pipeline", metavar="PIPELINE_FILE", type=Path, help="the document of a pipeline")
     return parser
 
 
@@ -126,6 +128,7 @@ def _up(options: argparse.Namespace) -> int:
             services=options.services or SERVICES,
             progress=board,
             wipe=options.wipe,
+            secure=options.secure,
             settings=_settings(options),
         )
     _show(stack)
@@ -195,28 +198,10 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
-def _topics(options: argparse.Namespace) -> int:
-    # The only place that knows the project's contracts; the rest of devstack runs without them.
-    from clickstream.contracts.pipeline import load_pipeline  # noqa: PLC0415
-    from clickstream.contracts.topics import topics_of  # noqa: PLC0415
-    from devstack.topics import create_topics  # noqa: PLC0415
-
-    try:
-        topics = topics_of(load_pipeline(options.pipeline))
-    except (OSError, ValueError) as error:
-        raise DevstackError(str(error)) from error
-    created = create_topics(Stack(_settings(options)).kafka.bootstrap_servers, topics)
-    for topic in topics:
-        state = "created" if topic.name in created else "up to date"
-        console.raw(f"{topic.name}\t{topic.partitions}\t{state}\n")
-    return 0
-
-
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "down": _down,
     "status": _status,
     "logs": _logs,
     "env": _env,
-    "topics": _topics,
 }

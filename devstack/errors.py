@@ -39,9 +39,5 @@ class ExternalServerError(DevstackError):
     """Somebody asked the devstack to stop, start or kill a server that it does not own."""
 
 
-class TopicError(DevstackError):
-    """A topic could not be created, or exists with another partition count."""
-
-
 class InterruptedUpError(DevstackError):
     """`up` was interrupted; whatever it had started has been stopped again."""

@@ -12,6 +12,7 @@ import math
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,10 +25,11 @@ from devstack.errors import UnhealthyError
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
-def admin_client(bootstrap_servers: str, timeout: float) -> AdminClient:
+def admin_client(bootstrap_servers: str, timeout: float, security: Mapping[str, str] | None = None) -> AdminClient:
     """Make a Kafka admin client that keeps quiet about connections refused while a broker starts."""
     return AdminClient(
         {
+            **(security or {}),
             "bootstrap.servers": bootstrap_servers,
             "socket.timeout.ms": max(1000, math.ceil(timeout * 1000)),
             "log_level": 0,
@@ -40,11 +42,11 @@ def _ignore(_error: object) -> None:
     """Swallow librdkafka's running commentary; the call itself raises what matters."""
 
 
-def check_kafka(bootstrap_servers: str, timeout: float) -> None:
-    """Ask for the cluster's metadata."""
+def check_kafka(bootstrap_servers: str, timeout: float, security: Mapping[str, str] | None = None) -> None:
+    """Ask for the cluster's metadata; `security` are librdkafka's properties for TLS and SASL."""
     _knock(bootstrap_servers, timeout)
     try:
-        metadata = admin_client(bootstrap_servers, timeout).list_topics(timeout=timeout)
+        metadata = admin_client(bootstrap_servers, timeout, security).list_topics(timeout=timeout)
     except (KafkaException, ValueError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         message = f"no metadata from {bootstrap_servers}: {reason}"

@@ -1,8 +1,9 @@
 """Apache Kafka: one node that is broker and controller at once (KRaft), on loopback.
 
 Why it exists: acks, consumer groups, compaction and transactions must be the real ones. Topics are never created by
-accident (`auto.create.topics.enable=false`), as in a cluster where the operator owns them. Deliberately absent:
-several brokers, TLS, users.
+accident (`auto.create.topics.enable=false`), as in a cluster where the operator owns them. In a secure home it has two
+listeners: TLS with a user and a password (SCRAM, PLAIN), and TLS with a client certificate. Deliberately absent:
+several brokers, rights of users.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from devstack.artifacts import kafka_libs
 from devstack.errors import StartError
@@ -18,12 +19,16 @@ from devstack.health import check_kafka
 from devstack.jdk import find_jdk
 from devstack.launch import Launch
 from devstack.ports import LOOPBACK
+from devstack.security import USER, write_private
 from devstack.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from devstack.security import Security
+
+SCRAM = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 LOG4J = """\
 status=error
 appender.console.type=Console
@@ -50,13 +55,32 @@ class Kafka(Server):
         """`host:port`, for clients."""
         return self.address
 
+    def member(self, authentication: str = "scram-sha-512") -> dict[str, Any]:
+        """Return the `kafka` member of a pipeline document for this broker; `authentication` matters in a secure home."""
+        security = self._workspace.security
+        if security is None or self.external:
+            return {"bootstrapServers": self.bootstrap_servers}
+        who: dict[str, str] = {"type": authentication}
+        if authentication == "tls":
+            who |= {"certificateFile": str(security.certificate("client")), "keyFile": str(security.key("client"))}
+            servers = f"{LOOPBACK}:{self._workspace.record(self.name).ports['certificates']}"
+        else:
+            who |= {"username": USER, "passwordFile": str(security.password_file(self.name))}
+            servers = self.bootstrap_servers
+        return {"bootstrapServers": servers, "tls": {"caFile": str(security.ca)}, "authentication": who}
+
+    def ports_needed(self) -> tuple[str, ...]:
+        """Return one more for client certificates in a secure home."""
+        return self.port_names if self._workspace.security is None else (*self.port_names, "certificates")
+
     def local_address(self, chosen: Mapping[str, int]) -> str:
         """Return the bootstrap servers for these ports."""
         return f"{LOOPBACK}:{chosen['broker']}"
 
     def check(self, address: str, timeout: float) -> None:
         """Ask for metadata."""
-        check_kafka(address, timeout)
+        security = None if self.external else self._workspace.security
+        check_kafka(address, timeout, None if security is None else client_properties(security))
 
     def prepare(self, chosen: Mapping[str, int]) -> Launch:
         """Download if need be, write the properties, format the data folder if it is new."""
@@ -64,13 +88,15 @@ class Kafka(Server):
         libs = kafka_libs(self._workspace.settings.cache, self._report, self._workspace.cancelled)
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, log4j = self.folder / "server.properties", self.folder / "log4j2.properties"
-        properties.write_text(server_properties(chosen, self.data_folder()), encoding="utf-8")
+        settings, security = self._workspace.settings, self._workspace.security
+        text = server_properties(chosen, self.data_folder(), security, settings.kafka_properties)
+        write_private(properties, text.encode())
         log4j.write_text(LOG4J, encoding="utf-8")
         java = [str(jdk.java), f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-cp", f"{libs}/*"]
         if not (self.data_folder() / "meta.properties").exists():
             self._report("formatting its data folder")
             self._format([*java[:1], "-XX:TieredStopAtLevel=1", *java[1:]], properties)
-        heap = self._workspace.settings.kafka_heap
+        heap = settings.kafka_heap
         options = ["-Xms128m", f"-Xmx{heap}", "-XX:+UseG1GC", "-Djava.awt.headless=true"]
         return Launch([*java[:1], *options, *java[1:], "kafka.Kafka", properties], folder=self.folder)
 
@@ -84,6 +110,9 @@ class Kafka(Server):
             "-c",
             properties,
         ]
+        if (security := self._workspace.security) is not None:
+            for mechanism in SCRAM:
+                tool += ["--add-scram", f"{mechanism}=[name={USER},password={security.password(self.name)}]"]
         done = subprocess.run([*java, *tool], capture_output=True, text=True, check=False, cwd=self.folder)  # noqa: S603
         if done.returncode != 0:
             message = f"Kafka's data folder could not be formatted:\n{done.stdout}{done.stderr}"
@@ -98,8 +127,10 @@ def new_cluster_id() -> str:
             return text
 
 
-def server_properties(chosen: Mapping[str, int], data: Path) -> str:
-    """Write the configuration of a single node that is a whole cluster."""
+def server_properties(
+    chosen: Mapping[str, int], data: Path, security: Security | None = None, others: Mapping[str, str] | None = None
+) -> str:
+    """Write the configuration of a single node that is a whole cluster; `others` win over ours."""
     broker, controller = (f"{LOOPBACK}:{chosen[name]}" for name in ("broker", "controller"))
     values = {
         "process.roles": "broker,controller",
@@ -125,7 +156,47 @@ def server_properties(chosen: Mapping[str, int], data: Path) -> str:
         "broker.heartbeat.interval.ms": "1000",
         "broker.session.timeout.ms": "6000",
     }
+    values |= {} if security is None else secure_listeners(chosen, security)
+    values |= others or {}
     return "".join(f"{key}={_escape(value)}\n" for key, value in values.items())
+
+
+def secure_listeners(chosen: Mapping[str, int], security: Security) -> dict[str, str]:
+    """Return what replaces the plain listener: one for passwords, one for client certificates."""
+    controller, broker, certificates = (
+        f"{LOOPBACK}:{chosen[name]}" for name in ("controller", "broker", "certificates")
+    )
+    outside = f"PASSWORDS://{broker},CERTIFICATES://{certificates}"
+    modules = "org.apache.kafka.common.security"
+    user = f'{modules}.plain.PlainLoginModule required user_{USER}="{security.password("kafka")}";'
+    return {
+        "listeners": f"{outside},CONTROLLER://{controller}",
+        "advertised.listeners": outside,
+        "inter.broker.listener.name": "CERTIFICATES",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PASSWORDS:SASL_SSL,CERTIFICATES:SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(security.server_pem),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(security.ca),
+        "listener.name.certificates.ssl.client.auth": "required",
+        "sasl.enabled.mechanisms": ",".join((*SCRAM, "PLAIN")),
+        **{
+            f"listener.name.passwords.{mechanism.lower()}.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;"
+            for mechanism in SCRAM
+        },
+        "listener.name.passwords.plain.sasl.jaas.config": user,
+    }
+
+
+def client_properties(security: Security) -> dict[str, str]:
+    """Return librdkafka's properties for the listener with passwords."""
+    return {
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(security.ca),
+        "sasl.mechanisms": SCRAM[0],
+        "sasl.username": USER,
+        "sasl.password": security.password("kafka"),
+    }
 
 
 def _escape(value: str) -> str:

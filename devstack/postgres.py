@@ -1,8 +1,8 @@
-"""PostgreSQL on loopback, without passwords, with its durability switched on.
+"""PostgreSQL on loopback, with its durability switched on; without passwords, or in a secure home with TLS and one.
 
 Why it exists: partitions, COPY and upserts must be the real ones. Everything that we set is on the command line, so
-the data folder holds nothing of ours. As root it runs as an unprivileged user with its data in a public place
-(`postgres_install`). Deliberately absent: roles, passwords, extensions.
+the data folder holds nothing of ours but a secure home's certificate and rules, which its user must be able to read. As root it runs as an unprivileged user with its data in a public place
+(`postgres_install`). Deliberately absent: other roles, extensions.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from devstack import cache
+from devstack.artifacts import postgres_with_tls
 from devstack.errors import StartError
 from devstack.health import check_postgres
 from devstack.launch import Launch
@@ -28,10 +30,14 @@ from devstack.postgres_install import (
     public_folder,
 )
 from devstack.process import ProcessId
+from devstack.security import write_private
 from devstack.server import Server
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Mapping
+
+    from devstack.security import Security
 
 SETTINGS = {
     "max_connections": "100",
@@ -40,12 +46,13 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+CERTIFICATE, KEY, RULES = "devstack.crt", "devstack.key", "devstack_hba.conf"
 SOCKET_PATH_LIMIT = 103  # macOS; Linux has 107
 LONGEST_SOCKET_NAME = len("/.s.PGSQL.65535")
 SHORT_PARENT = Path("/tmp")  # noqa: S108 - guarded by own_folder
 # The builtin locale sorts by code point and is the same on every machine.
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-INITDB = ("-U", "postgres", "-A", "trust", "-E", "UTF8", *LOCALE, "--no-instructions", "--no-sync")
+INITDB = ("-U", "postgres", "-E", "UTF8", *LOCALE, "--no-instructions", "--no-sync")
 
 
 class Postgres(Server):
@@ -62,7 +69,12 @@ class Postgres(Server):
 
     def local_address(self, chosen: Mapping[str, int]) -> str:
         """Return the DSN for this port."""
-        return f"postgresql://postgres@{LOOPBACK}:{chosen['postgres']}/postgres"
+        where = f"{LOOPBACK}:{chosen['postgres']}/postgres"
+        security = self._workspace.security
+        if security is None:
+            return f"postgresql://postgres@{where}"
+        trust = f"sslmode=verify-full&sslrootcert={quote(str(security.ca), safe='/')}"
+        return f"postgresql://postgres:{security.password(self.name)}@{where}?{trust}"
 
     def check(self, address: str, timeout: float) -> None:
         """Run a query."""
@@ -80,7 +92,7 @@ class Postgres(Server):
 
     def prepare(self, chosen: Mapping[str, int]) -> Launch:
         """Find the programs, initialise the data folder if it is new."""
-        installation = find_installation()
+        installation = self._installation()
         self.folder.mkdir(parents=True, exist_ok=True)
         data = self.data_folder()
         if installation.user is not None and self._workspace.state.read(self.name) is None:
@@ -94,6 +106,8 @@ class Postgres(Server):
         options += [f"--listen_addresses={LOOPBACK}", f"--port={chosen['postgres']}"]
         options += [f"--unix_socket_directories={self.socket_folder()}"]
         user = installation.user
+        if (security := self._workspace.security) is not None:
+            options += self._secure(security, data, user)
         return Launch(
             [installation.bin / "postgres", "-D", data, *options],
             folder=data,
@@ -101,6 +115,24 @@ class Postgres(Server):
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
         )
+
+    def _installation(self) -> Installation:
+        if self._workspace.security is None:
+            return find_installation()
+        cache_root = self._workspace.settings.cache
+        return find_installation(postgres_with_tls(cache_root, self._report, self._workspace.cancelled))
+
+    def _secure(self, security: Security, data: Path, user: pwd.struct_passwd | None) -> list[str]:
+        """Put certificate and rules beside the data, where PostgreSQL's user may read them; return the options."""
+        for name, content in (
+            (CERTIFICATE, security.certificate("server").read_bytes()),
+            (KEY, security.key("server").read_bytes()),
+            (RULES, b"hostssl all all 127.0.0.1/32 scram-sha-256\n"),
+        ):
+            write_private(data / name, content)
+            if user is not None:
+                os.chown(data / name, user.pw_uid, user.pw_gid)
+        return ["--ssl=on", f"--ssl_cert_file={CERTIFICATE}", f"--ssl_key_file={KEY}", f"--hba_file={data / RULES}"]
 
     def socket_folder(self) -> Path:
         """Return the data folder if its path is short enough for a Unix socket, else a private one that is."""
@@ -131,12 +163,18 @@ class Postgres(Server):
     def _initialise(self, installation: Installation, data: Path) -> None:
         """Run initdb in a folder beside `data` and rename it, so that an interrupted initdb leaves nothing."""
         draft = Path(tempfile.mkdtemp(prefix=".initdb-", dir=data.parent))
+        secret = draft.with_suffix(".password")
         user = installation.user
         try:
-            if user is not None:
-                os.chown(draft, user.pw_uid, user.pw_gid)
+            access = ["-A", "trust"]
+            if (security := self._workspace.security) is not None:
+                write_private(secret, security.password(self.name).encode())
+                access = ["-A", "scram-sha-256", f"--pwfile={secret}"]
+            for each in (draft, secret):
+                if user is not None and each.exists():
+                    os.chown(each, user.pw_uid, user.pw_gid)
             done = subprocess.run(  # noqa: S603
-                [installation.bin / "initdb", "-D", draft, *INITDB],
+                [installation.bin / "initdb", "-D", draft, *INITDB, *access],
                 user=user.pw_uid if user else None,
                 group=user.pw_gid if user else None,
                 extra_groups=[] if user else None,
@@ -152,3 +190,4 @@ class Postgres(Server):
             draft.rename(data)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            secret.unlink(missing_ok=True)

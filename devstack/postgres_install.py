@@ -37,22 +37,28 @@ class Installation:
     user: pwd.struct_passwd | None = None
 
 
-def find_installation() -> Installation:
-    """Find programs that can be run here by somebody who is not root. Raises MissingToolError."""
-    package = _package_folder()
+def find_installation(software: Path | None = None) -> Installation:
+    """Find programs that can be run here by somebody who is not root. Raises MissingToolError.
+
+    They are the wheel's, or those in a folder `software` with `bin/` and what it needs beside.
+    """
+    package = _package_folder() if software is None else software
+    programs = _bin(package) if software is None else package / "bin"
     if os.geteuid() != 0:
-        return Installation(_bin(package))
+        return Installation(programs)
     user = _unprivileged_user()
-    if _runs_as(user, _bin(package)):
-        return Installation(_bin(package), user)
-    copy = cache.entry(public_folder(), _copy_name(), lambda folder: _copy(package, folder))
-    if not _runs_as(user, _bin(copy / MODULE)):
+    if _runs_as(user, programs):
+        return Installation(programs, user)
+    copy_name, copy_to = (_copy_name(), _copy) if software is None else (package.name, _copy_whole)
+    copy = cache.entry(public_folder(), copy_name, lambda folder: copy_to(package, folder))
+    programs = copy / programs.relative_to(package.parent if software is None else package)
+    if not _runs_as(user, programs):
         message = (
             f"PostgreSQL must not run as root, and {user.pw_name} cannot run its copy in {copy} (is that file "
             "system mounted noexec?); run devstack as an ordinary user, or set DEVSTACK_POSTGRES to a server"
         )
         raise MissingToolError(message)
-    return Installation(_bin(copy / MODULE), user)
+    return Installation(programs, user)
 
 
 def _package_folder() -> Path:
@@ -87,6 +93,15 @@ def _copy(package: Path, folder: Path) -> None:
     libraries = package.parent / f"{MODULE}.libs"
     if libraries.is_dir():
         shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    _open_to_all(folder)
+
+
+def _copy_whole(software: Path, folder: Path) -> None:
+    shutil.copytree(software, folder, symlinks=True, dirs_exist_ok=True)
+    _open_to_all(folder)
+
+
+def _open_to_all(folder: Path) -> None:
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -63,6 +63,10 @@ class Server(ABC):
     def check(self, address: str, timeout: float) -> None:
         """Ask the server whether it works. Raises UnhealthyError."""
 
+    def ports_needed(self) -> tuple[str, ...]:
+        """Return what it listens for, by purpose."""
+        return self.port_names
+
     def data_folder(self) -> Path:
         """Return the folder that holds what must survive a restart."""
         return self.folder / "data"
@@ -112,9 +116,9 @@ class Server(ABC):
         log, pid = str(self.log), self.pid
         if pid is None:
             detail = "died; see its log" if record.process else ""
-            return Status(self.name, "stopped", record.url, detail=detail, ports=record.ports, log=log)
+            return Status(self.name, "stopped", redact(record.url), detail=detail, ports=record.ports, log=log)
         state, detail = self._health(record.url)
-        return Status(self.name, state, record.url, pid, detail=detail, ports=record.ports, log=log)
+        return Status(self.name, state, redact(record.url), pid, detail=detail, ports=record.ports, log=log)
 
     def _health(self, address: str) -> tuple[str, str]:
         try:
@@ -136,7 +140,7 @@ class Server(ABC):
         if record is not None and record.process is not None and record.process.is_alive():
             self._report("already running, checking")
             self._await_health(record, record.process, since=0)
-            self._report(f"ready at {record.url} (pid {record.process.pid}, kept)")
+            self._report(f"ready at {redact(record.url)} (pid {record.process.pid}, kept)")
             return False
         chosen = self._choose_ports(record, may_move=may_move)
         self._workspace.raise_if_cancelled()
@@ -179,7 +183,7 @@ class Server(ABC):
                 if not retry or time.monotonic() > deadline:
                     raise
                 continue
-            self._report(f"ready at {record.url} (pid {process.pid})")
+            self._report(f"ready at {redact(record.url)} (pid {process.pid})")
             return
 
     def _spawn(self, launch: Launch, chosen: Mapping[str, int]) -> tuple[Record, ProcessId]:
@@ -212,7 +216,8 @@ class Server(ABC):
 
     def _choose_ports(self, record: Record | None, *, may_move: bool) -> dict[str, int]:
         if record is None:
-            return dict(zip(self.port_names, ports.free_ports(len(self.port_names)), strict=True))
+            names = self.ports_needed()
+            return dict(zip(names, ports.free_ports(len(names)), strict=True))
         taken = [port for port in record.ports.values() if not ports.becomes_free(port)]
         if taken and not may_move:
             message = (

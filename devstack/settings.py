@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Settings:
     external: Mapping[str, str]
     elasticsearch_heap: str = ELASTICSEARCH_HEAP
     kafka_heap: str = KAFKA_HEAP
+    kafka_properties: Mapping[str, str] = field(default_factory=dict)
+    """Broker properties that win over ours; in Python only."""
 
     @classmethod
     def from_environment(

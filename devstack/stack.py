@@ -1,7 +1,7 @@
 """The three servers together: up, down, and everything in between.
 
 Why it exists: tests and the demo want "servers that run" in one call, started at once, and nothing left over when one
-of them fails. Deliberately absent: topics (see `topics`), since only the caller knows its pipeline.
+of them fails. Deliberately absent: topics (`clickstream setup topics`), since only the caller knows its pipeline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 from typing import TYPE_CHECKING, TypeVar
 
 from devstack.elasticsearch import Elasticsearch
-from devstack.errors import DevstackError, InterruptedUpError, StateError
+from devstack.errors import DevstackError, ExternalServerError, InterruptedUpError, StateError
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from devstack.settings import SERVICES, Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from devstack.security import Security
     from devstack.server import Server
     from devstack.status import Status
 
@@ -57,15 +58,17 @@ class Stack:
         progress: Progress | None = None,
         *,
         wipe: bool = False,
+        secure: bool = False,
         settings: Settings | None = None,
     ) -> Self:
         """Start what does not run yet, wait until all of it is healthy, and return the stack.
 
-        `home` is its folder (default: DEVSTACK_HOME or `.devstack`); `wipe` begins with empty servers; `progress`
+        `home` is its folder (default: DEVSTACK_HOME or `.devstack`); `wipe` begins with empty servers; `secure` gives
+        Kafka and PostgreSQL TLS and passwords (`stack.security`), which a home keeps until all of it is wiped; `progress`
         is called as `progress(service, message)`. Raises DevstackError; then nothing that it started is left.
         """
         stack = cls(settings or Settings.from_environment(home=home), services=services, progress=progress)
-        stack.start(wipe=wipe)
+        stack.start(wipe=wipe, secure=secure)
         return stack
 
     @property
@@ -88,11 +91,22 @@ class Stack:
         """The database: `.dsn`, `.stop()`, `.start()`, `.kill()`."""
         return self._get(Postgres)
 
-    def start(self, *, wipe: bool = False) -> None:
+    @property
+    def security(self) -> Security:
+        """The certificates and passwords of a secure home. Raises StateError for a plain one."""
+        security = self._workspace.security
+        if security is None:
+            message = f"the servers of {self.settings.home} are plain: `devstack up --secure` makes others"
+            raise StateError(message)
+        return security
+
+    def start(self, *, wipe: bool = False, secure: bool = False) -> None:
         """See `up`."""
         with self._workspace.exclusive("devstack"):
             if wipe:
                 self._end_all(wipe=True)
+            if secure:
+                self._make_secure()
             started: list[Server] = []
             try:
                 self._at_once(lambda server: started.append(server) if server.ensure_running(may_move=True) else None)
@@ -129,6 +143,13 @@ class Stack:
             raise StateError(message)
         return server
 
+    def _make_secure(self) -> None:
+        for server in self.servers:
+            if server.external is not None and server.name != Elasticsearch.name:
+                message = f"{server.name} is external: whether it is secure is not ours to say"
+                raise ExternalServerError(message)
+        self._workspace.make_secure()
+
     def _end_all(self, *, wipe: bool) -> None:
         self._at_once(lambda server: server.end())
         if wipe:
@@ -136,6 +157,8 @@ class Stack:
                 server.wipe()
             if set(self._servers) == set(SERVICES):
                 shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
+            if self._workspace.security and not any(self._workspace.state.read(name) for name in SERVICES):
+                shutil.rmtree(self._workspace.security.folder)
 
     def _at_once(self, action: Callable[[Server], object]) -> None:
         """Do it to all servers in parallel; the first failure, or Ctrl-C, calls the others off."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from devstack.errors import InterruptedUpError, StateError
+from devstack.security import Security
 from devstack.state import StateFile
 
 if TYPE_CHECKING:
@@ -40,6 +41,22 @@ class Workspace:
         self.progress = progress
         self.state = StateFile(settings.home)
         self.cancelled = threading.Event()
+
+    @property
+    def security(self) -> Security | None:
+        """Certificates and passwords of this home; None where servers are plain."""
+        security = Security(self.settings.home / "security")
+        return security if security.exists() else None
+
+    def make_secure(self) -> None:
+        """Let servers that are started from now on use TLS and passwords. Raises StateError, MissingToolError."""
+        if self.security is not None:
+            return
+        for service in ("kafka", "postgres"):
+            if self.state.read(service) is not None:
+                message = f"{service} of {self.settings.home} has been plain so far; begin anew with --wipe"
+                raise StateError(message)
+        Security(self.settings.home / "security").create()
 
     @contextmanager
     def exclusive(self, who: str) -> Iterator[None]:

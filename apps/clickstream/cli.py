@@ -13,7 +13,7 @@ COMMANDS: Final = {
     "tracking-api": ("clickstream.tracking_api.main", "collect events over HTTP into Kafka"),
     "enricher": ("clickstream.enricher.main", "enrich clicks, make sessions and follow funnels"),
     "sink": ("clickstream.sinks.main", "write clicks and sessions to elasticsearch or postgres"),
-    "setup": ("clickstream.sinks.setup", "install or migrate the stores of a pipeline, and apply its retention"),
+    "setup": ("clickstream.setup", "create a pipeline's topics, install or migrate its stores, apply its retention"),
     "simulate": ("clickstream.simulator.main", "send the traffic of simulated shop visitors"),
 }
 

@@ -29,6 +29,7 @@ from clickstream.contracts.pipeline import (
     Source,
 )
 from clickstream.contracts.topics import Topic, topics_of
+from clickstream.topic_admin import TopicAdmin, TopicError
 from devstack.errors import DevstackError
 
 NAMESPACE: Final = "demo"
@@ -85,6 +86,14 @@ def demo_topics(pipeline: Pipeline) -> tuple[Topic, ...]:
     """The pipeline's own topics and the catalogue's, which belongs to the shop."""
     catalogue = Topic(pipeline.enricher.joins[0].topic, 1, 1, {"cleanup.policy": "compact"})
     return (*topics_of(pipeline), catalogue)
+
+
+def create_topics(pipeline: Pipeline) -> None:
+    """Create `demo_topics`. Raises DevstackError."""
+    try:
+        TopicAdmin(pipeline.kafka).create(demo_topics(pipeline))
+    except TopicError as error:
+        raise DevstackError(str(error)) from error
 
 
 def load_catalogue(pipeline: Pipeline, products: Path) -> int:

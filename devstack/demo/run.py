@@ -22,7 +22,7 @@ from clickstream.simulator.ledger import LedgerWriter
 from devstack import Stack
 from devstack.demo.audit import audit
 from devstack.demo.children import Child, ChildDiedError, Family, end_leftovers
-from devstack.demo.document import demo_pipeline, demo_topics, load_catalogue
+from devstack.demo.document import create_topics, demo_pipeline, load_catalogue
 from devstack.demo.drain import Lag, records_on, wait_for
 from devstack.demo.home import Home
 from devstack.demo.interrupts import Interrupts
@@ -40,7 +40,6 @@ from devstack.demo.verdict import Verdict
 from devstack.demo.warm_up import wait_until_calm, warm_up
 from devstack.errors import DevstackError
 from devstack.ports import LOOPBACK
-from devstack.topics import create_topics
 
 WARM_UP_S: Final = 10.0
 _SHOW_S: Final = 0.5
@@ -80,7 +79,7 @@ class Demo:
         )
         home.pipeline.write_bytes(dump_pipeline(pipeline))
         with step("topics, catalogue, index templates and tables") as tell:
-            create_topics(stack.kafka.bootstrap_servers, demo_topics(pipeline))
+            create_topics(pipeline)
             tell(f"{load_catalogue(pipeline, PRODUCTS)} products")
             set_up_stores(home)
         with step("tracking API, enricher, both sinks and the shop"):

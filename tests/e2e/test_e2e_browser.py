@@ -20,8 +20,8 @@ from support.system import KEY, System
 
 from clickstream.contracts.pipeline import parse_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 SHOP = Path(__file__).resolve().parents[2] / "apps" / "shop" / "server.py"
 FLAGS = [
@@ -69,7 +69,7 @@ def system(stack: Stack, shop_port: int, tmp_path_factory: pytest.TempPathFactor
         "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
     }
     pipeline = parse_pipeline(msgspec.json.encode(document))
-    create_topics(stack.kafka.bootstrap_servers, topics_of(pipeline))
+    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
     started = System(pipeline, tmp_path_factory.mktemp("system"))
     yield started
     started.close()

@@ -12,8 +12,8 @@ import pytest
 
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 _numbers = itertools.count(1)
 
@@ -54,7 +54,7 @@ def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
             },
         } | members
         made = parse_pipeline(msgspec.json.encode(document))
-        create_topics(stack.kafka.bootstrap_servers, topics_of(made))
+        TopicAdmin(made.kafka).create(topics_of(made))
         return made
 
     return make

@@ -9,25 +9,51 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from clickstream.contracts.credentials import read_credentials
 from clickstream.contracts.pipeline import Kafka
+from clickstream.contracts.settings import SettingsError
 
 TRACEPARENT: Final = "traceparent"
 """W3C trace context header, present only on records of sampled requests."""
 
+METADATA_SECONDS: Final = 10
+"""Between two looks of any client at the topics that it knows."""
+
 Headers = list[tuple[str, bytes | None]]
 
 
+_DOCUMENTED: Final = frozenset(
+    {
+        "security.protocol",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "sasl.username",
+        "sasl.password",
+        "ssl.ca.location",
+        "ssl.certificate.location",
+        "ssl.key.location",
+    }
+)
+
+
 def client_config(kafka: Kafka, client_id: str) -> dict[str, Any]:
-    """Librdkafka properties that producers, consumers and admin clients share. Raises ValueError for a bad properties file."""
+    """Librdkafka properties that producers, consumers and admin clients share, secrets included.
+
+    Raises SettingsError for a file that cannot be used; the message names it, never what is in it.
+    """
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "client.id": client_id,
-        "topic.metadata.refresh.interval.ms": 60_000,
+        # librdkafka's producers would let the broker create what they write to, with the broker's idea of partitions.
+        "allow.auto.create.topics": False,
+        # How soon a topic is noticed that was created, or got partitions, after we had asked for it.
+        "topic.metadata.refresh.interval.ms": METADATA_SECONDS * 1_000,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2_000,
         "socket.keepalive.enable": True,
         "log.connection.close": False,
     }
+    config |= _security(kafka)
     if kafka.client_config_file is not None:
         config.update(_properties(Path(kafka.client_config_file)))
     return config
@@ -57,15 +83,39 @@ def header(headers: Iterable[tuple[str, bytes | None]] | None, name: str) -> byt
     return None
 
 
+def _security(kafka: Kafka) -> dict[str, str]:
+    credentials = read_credentials(kafka)
+    who = kafka.authentication
+    named = {
+        "security.protocol": credentials.protocol,
+        "sasl.mechanisms": credentials.mechanism,
+        "sasl.username": credentials.username,
+        "sasl.password": credentials.password,
+        "ssl.ca.location": None if kafka.tls is None else kafka.tls.ca_file,
+        "ssl.certificate.location": None if who is None else who.certificate_file,
+        "ssl.key.location": None if who is None else who.key_file,
+    }
+    return {key: value for key, value in named.items() if value is not None}
+
+
 def _properties(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"kafka.clientConfigFile: cannot read {path}: {type(error).__name__}"
+        raise SettingsError(msg) from error
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        key, sign, value = text.partition("=")
+        key, sign, value = (part.strip() for part in text.partition("="))
         if not sign:
-            msg = f"{path}:{number}: expected key=value"
-            raise ValueError(msg)
-        found[key.strip()] = value.strip()
+            msg = f"kafka.clientConfigFile: {path}:{number}: expected key=value"
+            raise SettingsError(msg)
+        if key in _DOCUMENTED:
+            # The enricher's framework never sees this file: its consumer would go on without.
+            msg = f"kafka.clientConfigFile: {path}:{number}: {key} belongs in kafka.tls and kafka.authentication"
+            raise SettingsError(msg)
+        found[key] = value
     return found

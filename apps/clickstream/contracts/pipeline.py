@@ -14,6 +14,7 @@ import msgspec
 
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.names import Names
+from clickstream.contracts.security import Authentication, Tls, check_security
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -42,9 +43,11 @@ class Topics(_Spec, frozen=True):
 
 
 class Kafka(_Spec, frozen=True):
-    """How to reach Kafka. `clientConfigFile`: a file of further librdkafka properties (`key=value`), for TLS and SASL."""
+    """How to reach Kafka. `clientConfigFile`: a file of further librdkafka properties (`key=value`), for tuning."""
 
     bootstrap_servers: str
+    tls: Tls | None = None
+    authentication: Authentication | None = None
     client_config_file: str | None = None
     topics: Topics = Topics()
 
@@ -189,6 +192,7 @@ def dump_pipeline(pipeline: Pipeline) -> bytes:
 def _check(pipeline: Pipeline) -> None:
     """What types cannot say. The custom resource's CEL rules say the same (manifests/crds)."""
     _ = pipeline.names
+    check_security(pipeline.kafka.tls, pipeline.kafka.authentication)
     topics = pipeline.kafka.topics
     for where, value in (
         ("enricher.sessionGap", pipeline.enricher.session_gap),

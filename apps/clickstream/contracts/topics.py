@@ -1,4 +1,4 @@
-"""The Kafka topics of a pipeline, as the operator and the devstack create them.
+"""The Kafka topics of a pipeline, as the operator or `clickstream setup topics` creates them, and its consumer groups.
 
 Applications never create a topic: auto-creation would give a changelog the wrong number of partitions.
 """
@@ -14,6 +14,8 @@ from clickstream.contracts.pipeline import Pipeline, TopicSpec
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
+SINKS: Final = ("elasticsearch", "postgres")
+"""Every sink that there is, wanted by the pipeline or not."""
 _RECORD_BYTES: Final = 1_048_588
 """Kafka's own default; written down because the enricher's state cap (docs/adr/0003) depends on it."""
 
@@ -60,6 +62,12 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
             },
         ),
     )
+
+
+def groups_of(pipeline: Pipeline) -> tuple[str, ...]:
+    """All consumer groups that the pipeline's processes may have left behind, of sinks that it has no more too."""
+    names = pipeline.names
+    return (names.enricher_group, *(names.sink_group(sink) for sink in SINKS))
 
 
 def _log(name: str, spec: TopicSpec) -> Topic:

@@ -12,9 +12,12 @@ Its value is the list of records, which must never reach Faust's decoding (`Chun
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+import aiokafka.client
 import faust
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
@@ -106,7 +109,7 @@ class ChunkTransport(Transport):
 
 
 def use_chunks(app: faust.App, source_topic: str) -> None:
-    """Make `app` consume `source_topic` in chunks. To be called before the app starts."""
+    """Make `app` consume `source_topic` in chunks, and create no topic. To be called before the app starts."""
 
     def new_transport() -> ChunkTransport:
         transport = ChunkTransport(app.conf.broker_consumer, app)
@@ -114,3 +117,5 @@ def use_chunks(app: faust.App, source_topic: str) -> None:
         return transport
 
     app._new_transport = new_transport
+    # aiokafka has no `allow.auto.create.topics`: asking for a topic would make a broker that may create it.
+    aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)

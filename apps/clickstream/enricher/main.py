@@ -55,6 +55,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = read_process_settings(os.environ, options.pipeline)
+        client_config(settings.pipeline.kafka, "enricher")  # a file that is not as it should be shows at once
     except SettingsError as error:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
@@ -95,7 +96,7 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
         lambda wanted: recover(pipeline, wanted),
         guard,
     )
-    worker = Worker(names, pipeline.kafka.bootstrap_servers, partitions, data_dir)
+    worker = Worker(names, pipeline.kafka, partitions, data_dir)
     measures.watch_lag(names.raw_clicks, worker.lag)
     measures.watch_joins(opened.tables)
 

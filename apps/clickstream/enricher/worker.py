@@ -15,7 +15,10 @@ from typing import Any, Final, NoReturn
 
 import faust
 
+from clickstream.contracts.credentials import read_credentials
+from clickstream.contracts.kafka import METADATA_SECONDS
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.chunks import ChunkSchema, use_chunks
 from clickstream.enricher.partitions import Partitions
 
@@ -30,9 +33,9 @@ FATAL: Final = 70
 
 
 class Worker:
-    """One enricher process."""
+    """One enricher process. Raises SettingsError for credentials that cannot be read."""
 
-    def __init__(self, names: Names, bootstrap_servers: str, partitions: Partitions, data_dir: str) -> None:
+    def __init__(self, names: Names, kafka: Kafka, partitions: Partitions, data_dir: str) -> None:
         self._names = names
         self._partitions = partitions
         self._ends: dict[int, int] = {}
@@ -40,7 +43,8 @@ class Worker:
         self.turned_at = time.monotonic()
         self.app = faust.App(
             names.enricher_group,
-            broker=[f"kafka://{server.strip()}" for server in bootstrap_servers.split(",")],
+            broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+            broker_credentials=faust_credentials(kafka),
             datadir=data_dir,
             broker_session_timeout=SESSION_TIMEOUT,
             broker_heartbeat_interval=3.0,
@@ -53,6 +57,7 @@ class Worker:
             topic_disable_leader=True,
             web_enabled=False,
             consumer_auto_offset_reset="earliest",
+            consumer_metadata_max_age_ms=METADATA_SECONDS * 1_000,
         )
         use_chunks(self.app, names.raw_clicks)
         source = self.app.topic(names.raw_clicks, schema=ChunkSchema())
@@ -116,6 +121,19 @@ class Worker:
             end_now()
         if all(records == 0 for _, records, _ in self.lag()):
             self.turned_at = time.monotonic()
+
+
+def faust_credentials(kafka: Kafka) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """The document's security as Faust hands it on to aiokafka; None for plain connections. Raises SettingsError."""
+    found = read_credentials(kafka)
+    if found.mechanism is not None:
+        return faust.SASLCredentials(
+            username=found.username,
+            password=found.password,
+            mechanism=found.mechanism,
+            ssl_context=found.context,
+        )
+    return None if found.context is None else faust.SSLCredentials(found.context)
 
 
 def end_now() -> NoReturn:

@@ -1,4 +1,4 @@
-"""How `clickstream setup` ends: its exit statuses, and the two ways in which a job in a store can fail."""
+"""How `clickstream setup` ends: its exit statuses, and the two ways in which one of its jobs can fail."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Exit(IntEnum):
 
 
 class NotYetError(Exception):
-    """The store cannot be reached, or not be used, for now; the message says why."""
+    """The store (or Kafka) cannot be reached, or not be used, for now; the message says why."""
 
 
 class SetupError(Exception):
-    """The store will not be set up; `status` is the exit status."""
+    """What was asked for will not be set up; `status` is the exit status."""
 
     def __init__(self, message: str, status: Exit) -> None:
         super().__init__(message)

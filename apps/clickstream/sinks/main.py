@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from clickstream.contracts.kafka import client_config
 from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.pipeline import Pipeline
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(list(argv))
     try:
         settings = read_sink_settings(os.environ, arguments.pipeline)
+        client_config(settings.process.pipeline.kafka, "sink")  # a file that is not as it should be shows at once
         sink = make_sink(arguments.store, settings.process.pipeline)
     except SettingsError as error:
         sys.stderr.write(f"clickstream sink: {error}\n")

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _LAG_EVERY_SECONDS: Final = 0.5
 _LAG_QUERY_EVERY_SECONDS: Final = 5.0
 _FETCH_RECORDS: Final = 500
+_WORTH_A_WARNING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 
 
 class Membership:
@@ -133,7 +134,7 @@ class Membership:
         return False
 
     def _error(self, error: Any) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the library's own name for it
+        if error.code() in _WORTH_A_WARNING:
             log.warning("kafka: %s", error)
         else:
             log.info("kafka: %s", error)

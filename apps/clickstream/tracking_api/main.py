@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from clickstream.contracts.kafka import client_config
 from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.settings import SettingsError
 from clickstream.contracts.telemetry import Telemetry
@@ -24,6 +25,9 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings(os.environ, options.pipeline, options.host, options.port, options.port_file)
+        client_config(
+            settings.process.pipeline.kafka, "tracking-api"
+        )  # a file that is not as it should be shows at once
     except SettingsError as error:
         sys.stderr.write(f"clickstream tracking-api: {error}\n")
         return 2

@@ -9,31 +9,22 @@ import sys
 import time
 import urllib.request
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from clickstream.contracts.pipeline import Kafka
+from clickstream.contracts.topics import Topic
+from clickstream.topic_admin import TopicAdmin
 from devstack import SERVICES, Stack
 from devstack.artifacts import kafka_classpath
-from devstack.errors import TopicError
 from devstack.jdk import find_jdk
-from devstack.topics import create_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-
-@dataclass(frozen=True)
-class Topic:
-    name: str
-    partitions: int = 2
-    replicas: int = 3
-    config: Mapping[str, str] = field(default_factory=dict)
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -131,36 +122,8 @@ def test_the_command_line_sees_the_same_servers(stack: Stack) -> None:
     assert "ready to accept connections" in command("logs", "postgres", home=home).stdout
 
 
-def test_topics_are_created_once_and_their_settings_follow(stack: Stack) -> None:
-    bootstrap = stack.kafka.bootstrap_servers
-    clicks = Topic("ns.shop.raw-clicks", 3, config={"retention.ms": "60000", "min.insync.replicas": "2"})
-    table = Topic("ns.shop.state-changelog", 3, config={"cleanup.policy": "compact"})
-
-    assert create_topics(bootstrap, [clicks, table]) == [clicks.name, table.name]
-    assert create_topics(bootstrap, [clicks, table]) == []
-    longer = Topic(clicks.name, 3, config={"retention.ms": "90000"})
-    assert create_topics(bootstrap, [longer]) == []
-
-    resource = ConfigResource(ResourceType.TOPIC, clicks.name)
-    admin, deadline = AdminClient({"bootstrap.servers": bootstrap}), time.monotonic() + 30
-    # The broker learns of what the controller has accepted a moment later.
-    while (config := admin.describe_configs([resource])[resource].result(30))["retention.ms"].value != "90000":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert config["min.insync.replicas"].value == "1", "capped, or acks=all could never succeed"
-    with pytest.raises(TopicError, match=r"raw-clicks has 3 partitions, not 4"):
-        create_topics(bootstrap, [Topic(clicks.name, 4), Topic("ns.shop.other")])
-    assert create_topics(bootstrap, [Topic("ns.shop.other")]) == ["ns.shop.other"], "nothing was changed by the failure"
-    produce(stack, clicks.name, "works")
-
-
-def test_a_setting_that_kafka_refuses_is_reported_with_its_topic(stack: Stack) -> None:
-    with pytest.raises(TopicError, match=r"topic ns\.shop\.odd: .*cleanup"):
-        create_topics(stack.kafka.bootstrap_servers, [Topic("ns.shop.odd", config={"cleanup.policy": "burn"})])
-
-
 def test_kafka_keeps_what_it_acknowledged_when_it_is_killed(stack: Stack) -> None:
-    create_topics(stack.kafka.bootstrap_servers, [Topic("kept")])
+    TopicAdmin(Kafka(stack.kafka.bootstrap_servers)).create([Topic("kept", 2, 1)])
     produce(stack, "kept", "a", "b")
     address, pid = stack.kafka.bootstrap_servers, stack.kafka.pid
 

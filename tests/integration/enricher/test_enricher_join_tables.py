@@ -19,8 +19,8 @@ from clickstream.contracts.topics import Topic
 from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.join_tables import JoinError, JoinTable
 from clickstream.enricher.opening import Opened
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 Put = Callable[..., None]
 
@@ -28,7 +28,7 @@ Put = Callable[..., None]
 @pytest.fixture
 def topic(stack: Stack) -> str:
     name = f"catalogue-{uuid.uuid4().hex[:8]}"
-    create_topics(stack.kafka.bootstrap_servers, [Topic(name, 3, 1, {"cleanup.policy": "compact"})])
+    TopicAdmin(Kafka(stack.kafka.bootstrap_servers)).create([Topic(name, 3, 1, {"cleanup.policy": "compact"})])
     return name
 
 

@@ -19,10 +19,10 @@ from support.system import System
 from support.topics import count, feed
 from support.traffic import clicks, sort_and_cut
 
-from clickstream.contracts.pipeline import Pipeline
+from clickstream.contracts.pipeline import Kafka, Pipeline
 from clickstream.contracts.topics import Topic
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 CATALOGUE = "catalogue-of-the-pipeline-tests"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -80,7 +80,7 @@ def system(
     collector: Collector,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[System]:
-    create_topics(stack.kafka.bootstrap_servers, [Topic(CATALOGUE, 2, 1, {"cleanup.policy": "compact"})])
+    TopicAdmin(Kafka(stack.kafka.bootstrap_servers)).create([Topic(CATALOGUE, 2, 1, {"cleanup.policy": "compact"})])
     put_product(stack, "item-7", {"name": "Blue kettle", "category": "kitchen", "price": 39.5})
     pipeline = new_pipeline(enricher={"joins": [{"name": "product", "topic": CATALOGUE, "page": "/products/{key}"}]})
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}

@@ -25,9 +25,9 @@ from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline
 from clickstream.contracts.session_records import Retraction, Session, encode_session
 from clickstream.contracts.times import iso_day
+from clickstream.setup import set_up
 from clickstream.sinks.main import make_sink
 from clickstream.sinks.records import Record, StoredClick
-from clickstream.sinks.setup import set_up
 from clickstream.sinks.sink import Sink
 
 DAY_MS = 86_400_000

@@ -11,7 +11,7 @@ import pytest
 from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, Sinks
 from clickstream.contracts.session_records import Retraction
 from clickstream.contracts.times import iso_day
-from clickstream.sinks.setup import set_up
+from clickstream.setup import set_up
 
 STORES = ("elasticsearch", "postgres")
 DAY = 86_400_000

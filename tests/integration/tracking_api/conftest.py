@@ -22,8 +22,8 @@ from clickstream.contracts.clicks import Click, decode_click
 from clickstream.contracts.dead_letters import BadRow, bad_row
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 KEY = "wk-web"
 _numbers = itertools.count(1)
@@ -188,7 +188,7 @@ def make_pipeline(stack: Stack, **members: object) -> Pipeline:
         ],
     } | members
     pipeline = parse_pipeline(msgspec.json.encode(document))
-    create_topics(stack.kafka.bootstrap_servers, topics_of(pipeline))
+    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
     return pipeline
 
 

@@ -36,7 +36,7 @@ def test_help_names_every_command_and_variable(capsys: pytest.CaptureFixture[str
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert all(verb in text for verb in ("up", "down", "status", "logs", "env", "topics"))
+    assert all(verb in text for verb in ("up", "down", "status", "logs", "env"))
     assert all(f"DEVSTACK_{name}" in text for name in ("HOME", "CACHE", "KAFKA", "ELASTICSEARCH", "POSTGRES"))
 
 

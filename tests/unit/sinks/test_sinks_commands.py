@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from clickstream import setup as setup_command
 from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, load_pipeline
 from clickstream.contracts.settings import SettingsError
 from clickstream.sinks import main as sink_command
-from clickstream.sinks import setup as setup_command
 from clickstream.sinks.elasticsearch.client import connect
 from clickstream.sinks.main import make_sink
 from clickstream.sinks.postgres.connection import conninfo_of
