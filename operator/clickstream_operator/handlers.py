@@ -55,9 +55,8 @@ class Passes:
             )
             if done.body is not None and _worth_an_event(news):
                 kind = "Normal" if news.status is True else "Warning" if news.severe else "Normal"
-                kopf.event(
-                    kopf.Body(done.body), type=kind, reason=news.reason, message=f"{news.type}: {news.message}"[:1_000]
-                )
+                told = f"{news.type}: {news.message}"[:1_000]
+                kopf.event(kopf.Body(cast("kopf.RawBody", done.body)), type=kind, reason=news.reason, message=told)
 
 
 def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:

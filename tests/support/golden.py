@@ -43,9 +43,13 @@ def facts_of(case: str, pipeline: PipelineResource) -> Facts:
     spec = pipeline.spec()
     return Facts(
         images=Images("clickstream-apps:test"),
-        secrets={key: None if "/".join(key) in missing else f"hash-of-{key.secret}-{key.key}" for key in all_keys(spec)},
+        secrets={
+            key: None if "/".join(key) in missing else f"hash-of-{key.secret}-{key.key}" for key in all_keys(spec)
+        },
         credentials={
-            key: "postgresql://reader:let%20me%20in@pg:5432/clicks?sslmode=require" if key.key == "uri" else f"<{key.key}>"
+            key: "postgresql://reader:let%20me%20in@pg:5432/clicks?sslmode=require"
+            if key.key == "uri"
+            else f"<{key.key}>"
             for key in datasource_keys(spec)
         },
         strimzi=told.get("strimzi", True),
