@@ -105,7 +105,13 @@ class TopicAdmin:
         if not missing:
             return []
         requests = [
-            NewTopic(topic.name, topic.partitions, -1 if topic.replicas is None else topic.replicas, config=dict(topic.config)) for topic in missing
+            NewTopic(
+                topic.name,
+                topic.partitions,
+                -1 if topic.replicas is None else topic.replicas,
+                config=dict(topic.config),
+            )
+            for topic in missing
         ]
         answers = self._admin.create_topics(
             requests, operation_timeout=self._timeout, request_timeout=self._timeout + 1
