@@ -30,8 +30,21 @@ unit: $(VENV)/ready ## Run only the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: $(VENV)/ready ## Run the end-to-end tests: a real browser through the whole pipeline (needs Chromium)
+e2e: cluster-build ## Run the end-to-end tests: a real browser (needs Chromium), a real API server, a real cluster
 	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m e2e.cluster
+.PHONY: cluster-build
+cluster-build: $(VENV)/ready ## Build the Kubernetes programs once (needs Go 1.24; up to ten minutes, then cached)
+	@$(CLUSTER) build >/dev/null
+
+.PHONY: cluster-up
+cluster-up: cluster-build ## Start a Kubernetes of one node on this machine (root, Linux), apart from it in namespaces
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/ready ## Remove it, and everything that it made
+	@$(CLUSTER) down
 
 .PHONY: bench
 bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer loop on the same broker

@@ -1,0 +1,1 @@
+"""What a pipeline needs beside itself, inside a cluster: Strimzi's resource definitions, Kafka, Elasticsearch, PostgreSQL."""
