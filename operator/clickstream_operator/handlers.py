@@ -62,6 +62,10 @@ class Passes:
 def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
     """Put the handlers into a registry."""
 
+    @kopf.on.login(registry=registry)
+    def login(**context: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         settings.posting.loggers = False  # Events are for people: conditions, not log lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 from typing import Final
@@ -66,9 +65,6 @@ def _run(settings: OperatorSettings, client: kubernetes.client.ApiClient) -> int
         ready=lambda: None if watching.is_set() else "not watching yet",
         metrics=telemetry.prometheus_text,
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     log.info("operator started", extra={"fields": {"namespaces": settings.namespaces or "all", "ops_port": ops.port}})
     try:
         kopf.run(
@@ -76,7 +72,6 @@ def _run(settings: OperatorSettings, client: kubernetes.client.ApiClient) -> int
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,
-            stop_flag=stop,
             ready_flag=watching,
         )
     finally:
