@@ -76,6 +76,7 @@ lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, wi
 	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
 	@$(UV) pip compile pyproject.toml --extra operator -c requirements/dev.txt -o requirements/operator.txt $(COMPILE)
 	@echo uv | $(UV) pip compile - -o requirements/uv.txt $(COMPILE)
+	@echo hatchling | $(UV) pip compile - -c requirements/dev.txt -o requirements/build.txt $(COMPILE)
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --quiet
 
 .PHONY: clean
