@@ -23,11 +23,11 @@ demo: $(VENV)/ready ## Run the whole pipeline on real local servers with a simul
 
 .PHONY: test
 test: $(VENV)/ready ## Run the tests: units first, then integration on real Kafka, Elasticsearch and PostgreSQL
-	@$(BIN)/python -m pytest tests/unit tests/integration $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/chart tests/integration $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: $(VENV)/ready ## Run only the tests that need no server
-	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/chart $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: cluster-build ## Run the end-to-end tests: a real browser (needs Chromium), a real API server, a real cluster
@@ -69,6 +69,10 @@ lint: $(VENV)/ready ## Check style, types and the import contracts
 format: $(VENV)/ready ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+.PHONY: generated
+generated: $(VENV)/ready ## Write the chart's CRD, schema and README, install.yaml and the pipeline reference from their sources
+	@$(BIN)/python -m generate
 
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, with hashes and without addresses
