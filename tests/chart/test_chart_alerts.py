@@ -10,6 +10,7 @@ from support.resources import one_of_kind
 from clickstream.contracts import telemetry
 from clickstream.sinks.meters import RETRIES
 from clickstream.tracking_api.instruments import REQUESTS, UNAVAILABLE
+from clickstream_operator.meters import Meters
 from generate import ROOT
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -27,6 +28,7 @@ def exposed() -> str:
     process = telemetry.Telemetry("test", {}, None)
     for name in (telemetry.ACCEPTED, telemetry.DEAD_LETTERS, UNAVAILABLE, RETRIES):
         process.counter(name, "a counter").add(1)
+    Meters(process).stands(("web", "shop"), ready=False)
     for name in (telemetry.CLICK_TO_STORE, REQUESTS):
         process.histogram(name, "a histogram").record(1.0)
     for name in (telemetry.LAG_SECONDS, telemetry.JOIN_STALENESS):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from support.resources import of_kind, one_of_kind
 
+from clickstream_operator.cluster import KINDS, LISTED
+
 CHANGE = {"get", "list", "watch", "create", "patch", "delete"}
 PIPELINES = {
     ("clickstream.dev", "clickstreampipelines"): {"get", "list", "watch", "patch"},
@@ -99,3 +101,13 @@ def test_rights_can_be_left_to_somebody_else(render):
         one["kind"] for one in resources
     }
     assert one_of_kind(resources, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_the_rights_are_on_all_that_the_operator_handles():
+    rights = PIPELINES | TOPICS
+    for name, kind in KINDS.items():
+        group = kind.api.removeprefix("/apis/").rpartition("/")[0] if kind.api.startswith("/apis/") else ""
+        verbs = rights[group, kind.plural]
+        assert {"get"} <= verbs
+        if name in LISTED:
+            assert verbs == CHANGE

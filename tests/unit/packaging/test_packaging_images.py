@@ -29,15 +29,17 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_the_resource_definition_and_the_dashboards(wheel):
-    assert wheel.read(f"{DATA}/crds/{CRD.name}") == CRD.read_bytes()
+    assert wheel.read(f"{DATA}/{CRD.name}") == CRD.read_bytes()
     for dashboard in (ROOT / "grafana" / "dashboards").glob("*.json"):
         assert wheel.read(f"{DATA}/dashboards/{dashboard.name}") == dashboard.read_bytes()
 
 
 def test_a_checkout_finds_them_at_the_same_place():
     data = importlib.resources.files("clickstream_operator") / "data"
-    assert (data / "crds" / CRD.name).read_bytes() == CRD.read_bytes()
-    assert (data / "dashboards").is_dir()
+    assert (data / CRD.name).read_bytes() == CRD.read_bytes()
+    names = {path.name for path in (ROOT / "grafana" / "dashboards").glob("*.json")}
+    assert names
+    assert names <= {dashboard.name for dashboard in (data / "dashboards").iterdir()}
 
 
 def test_the_wheel_holds_no_tests_and_no_tools(wheel):
