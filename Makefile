@@ -23,11 +23,11 @@ demo: $(VENV)/ready ## Run the whole pipeline on real local servers with a simul
 
 .PHONY: test
 test: $(VENV)/ready ## Run the tests: units first, then integration on real Kafka, Elasticsearch and PostgreSQL
-	@$(BIN)/python -m pytest tests/unit tests/integration $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/chart tests/integration $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: $(VENV)/ready ## Run only the tests that need no server
-	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/chart $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: cluster-build ## Run the end-to-end tests: a real browser (needs Chromium), a real API server, a real cluster
@@ -70,12 +70,17 @@ format: $(VENV)/ready ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
+.PHONY: generated
+generated: $(VENV)/ready ## Write the chart's CRD, schema and README, install.yaml and the pipeline reference from their sources
+	@$(BIN)/python -m generate
+
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, with hashes and without addresses
 	@$(UV) pip compile pyproject.toml --all-extras -o requirements/dev.txt $(COMPILE)
 	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
 	@$(UV) pip compile pyproject.toml --extra operator -c requirements/dev.txt -o requirements/operator.txt $(COMPILE)
 	@echo uv | $(UV) pip compile - -o requirements/uv.txt $(COMPILE)
+	@echo hatchling | $(UV) pip compile - -c requirements/dev.txt -o requirements/build.txt $(COMPILE)
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --quiet
 
 .PHONY: clean
