@@ -12,15 +12,14 @@ from clickstream.contracts.pipeline import Pipeline
 
 
 class Stores:
-    """Both stores of a pipeline."""
+    """Both stores of a pipeline: those of its document, or its names at other addresses."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, elasticsearch: str | None = None, dsn: str | None = None) -> None:
         assert pipeline.sinks.elasticsearch is not None
         assert pipeline.sinks.postgres is not None
-        assert pipeline.sinks.postgres.dsn is not None
         self.names = pipeline.names
-        self.elasticsearch = Elasticsearch(pipeline.sinks.elasticsearch.url, request_timeout=30)
-        self.postgres = psycopg.connect(pipeline.sinks.postgres.dsn, autocommit=True, row_factory=dict_row)
+        self.elasticsearch = Elasticsearch(elasticsearch or pipeline.sinks.elasticsearch.url, request_timeout=30)
+        self.postgres = psycopg.connect(dsn or pipeline.sinks.postgres.dsn, autocommit=True, row_factory=dict_row)
 
     def close(self) -> None:
         """Close both connections."""

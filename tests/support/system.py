@@ -6,6 +6,7 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,21 @@ KEY = "test-write-key"
 
 
 class System:
-    """Started and ready when made; `close` ends it."""
+    """Started and ready when made; `close` ends it. `before_ready` is called when all run and before any must be ready."""
 
-    def __init__(self, pipeline: Pipeline, folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        *,
+        stores: Stores | None = None,
+        before_ready: Callable[[System], object] | None = None,
+    ) -> None:
         self.pipeline = pipeline
-        document = folder / "pipeline.json"
-        document.write_bytes(dump_pipeline(pipeline))
-        options = ["--pipeline", str(document)]
+        self.document = folder / "pipeline.json"
+        self.document.write_bytes(dump_pipeline(pipeline))
+        options = ["--pipeline", str(self.document)]
         subprocess.run(clickstream("setup", "all", *options), check=True, timeout=120)
         ops = ["--ops-port-file", "{ops_port_file}"]
         env = {"CLICKSTREAM_LOG_FORMAT": "text", "CLICKSTREAM_DRAIN_SECONDS": "0"} | (env or {})
@@ -39,10 +48,12 @@ class System:
         self.elasticsearch = Process("sink-es", clickstream("sink", "elasticsearch", *options, *ops), folder, env)
         self.postgres = Process("sink-pg", clickstream("sink", "postgres", *options, *ops), folder, env)
         self.processes = (self.api, self.enricher, self.elasticsearch, self.postgres)
-        self.stores = Stores(pipeline)
+        self.stores = stores or Stores(pipeline)
         try:
             wait_for(port_file.exists, "the tracking API listens", self.api)
             self.url = f"http://127.0.0.1:{port_file.read_text().strip()}"
+            if before_ready is not None:
+                before_ready(self)
             wait_for(lambda: self.get("/readyz")[0] == 200, "the tracking API is ready", self.api)
             for process in self.processes[1:]:
                 process.wait_ready()

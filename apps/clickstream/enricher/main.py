@@ -21,6 +21,7 @@ from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
 from clickstream.contracts.telemetry import Telemetry
+from clickstream.enricher.brokers import BrokersError, await_brokers
 from clickstream.enricher.changelog import read_changelog
 from clickstream.enricher.enrichments.geo import GeoError
 from clickstream.enricher.funnels import FunnelBook
@@ -36,13 +37,16 @@ from clickstream.enricher.worker import SESSION_TIMEOUT, Worker, end_now
 
 log: Final = logging.getLogger(__name__)
 
+UNAVAILABLE: Final = 69
+"""Exit status when no broker lets us in (EX_UNAVAILABLE)."""
+BROKERS_SECONDS: Final = 60.0
 RECOVERY_SECONDS: Final = 60.0
 STALLED_SECONDS: Final = 120.0
 """Without a turn for so long, while there is something to read, the process is restarted (Faust's rebalances can stall)."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly end, 2 for bad settings, 70 for an internal error."""
+    """Run until SIGTERM or SIGINT; 0 after an orderly end, 2 for bad settings, 69 without Kafka, 70 for an internal error."""
     parser = argparse.ArgumentParser(
         prog="clickstream enricher",
         description="Read raw clicks; write enriched clicks, sessions and dead letters.",
@@ -55,7 +59,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = read_process_settings(os.environ, options.pipeline)
-        client_config(settings.pipeline.kafka, "enricher")  # a file that is not as it should be shows at once
+        kafka = client_config(settings.pipeline.kafka, "enricher")
     except SettingsError as error:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
@@ -64,7 +68,11 @@ def main(arguments: list[str]) -> int:
         for name in ("faust", "mode", "aiokafka", "clickstream.enricher.chunks"):
             logging.getLogger(name).setLevel(logging.WARNING)
     try:
+        await_brokers(kafka, BROKERS_SECONDS)
         opened = Opened(settings.pipeline)
+    except BrokersError as error:
+        log.error("cannot start without Kafka: %s", error)  # noqa: TRY400 - the message says it all
+        return UNAVAILABLE
     except (GeoError, JoinError) as error:
         log.error("cannot start: %s", error)  # noqa: TRY400 - the message says it all
         return 2

@@ -6,6 +6,7 @@ wins. It waits out an outage of the brokers (`message.timeout.ms` of five minute
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -36,7 +37,8 @@ class Output:
                 # Successes are told by the flush; a callback a record would cost more than the record.
                 "delivery.report.only.error": True,
                 "on_delivery": self._on_error,
-            }
+            },
+            logger=logging.getLogger("librdkafka"),
         )
         self.produce = self._producer.produce
         """confluent_kafka's own: `produce(topic, value, key, partition=…, headers=…)`; BufferError cannot occur within a chunk."""

@@ -29,7 +29,9 @@ class DeadLetters:
         self._topic = topic
         self._stage = stage
         config = producer_config(kafka, f"clickstream-{stage}-dead-letters", idempotent=False)
-        self._producer = Producer(config | {"message.max.bytes": 2_000_000, "linger.ms": 0})
+        self._producer = Producer(
+            config | {"message.max.bytes": 2_000_000, "linger.ms": 0}, logger=logging.getLogger("librdkafka")
+        )
 
     def deliver(self, refused: Sequence[Refused]) -> tuple[list[Refused], str | None]:
         """(what is not delivered yet, why). Takes up to the producer's message timeout (10 s)."""

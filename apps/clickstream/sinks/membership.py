@@ -55,7 +55,8 @@ class Membership:
                 "fetch.wait.max.ms": 100,
                 "queued.max.messages.kbytes": 32_768,
                 "error_cb": self._error,
-            }
+            },
+            logger=logging.getLogger("librdkafka"),
         )
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 

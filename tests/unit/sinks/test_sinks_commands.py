@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import trustme
 
 from clickstream import setup as setup_command
 from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, load_pipeline
@@ -71,11 +72,24 @@ def test_limits_come_from_the_environment(document):
 def test_the_dsn_may_lie_in_a_file_and_a_certificate_authority_is_binding(tmp_path):
     secret = tmp_path / "dsn"
     secret.write_text("host=db user=u password='hush hush' sslmode=disable connect_timeout=9\n")
-    whole = conninfo_of(PostgresSink(dsn_file=str(secret), ca_file="/ca.pem"), "test")
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(authority)
+    whole = conninfo_of(PostgresSink(dsn_file=str(secret), ca_file=str(authority)), "test")
     assert "password='hush hush'" in whole
     assert "sslmode=verify-full" in whole
-    assert "sslrootcert=/ca.pem" in whole
+    assert f"sslrootcert={authority}" in whole
     assert "connect_timeout=9" in whole
+
+
+def test_an_authority_that_is_none_is_told_at_once_and_by_its_field(tmp_path):
+    secret = tmp_path / "dsn"
+    secret.write_text("host=db user=u password=hush")
+    for path, message in ((tmp_path / "absent.pem", "cannot read"), (secret, "holds no PEM certificate")):
+        with pytest.raises(SettingsError, match=rf"sinks\.postgres\.caFile: .*{message}") as error:
+            conninfo_of(PostgresSink(dsn_file=str(secret), ca_file=str(path)), "test")
+        assert "hush" not in str(error.value)
+        with pytest.raises(SettingsError, match=rf"sinks\.elasticsearch\.caFile: .*{message}"):
+            connect(ElasticsearchSink("https://x:1", ca_file=str(path)))
 
 
 @pytest.mark.parametrize(

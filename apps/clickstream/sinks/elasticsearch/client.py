@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from elastic_transport import ConnectionTimeout, TransportError
 from elasticsearch import ApiError, Elasticsearch
 
+from clickstream.contracts.credentials import trust
 from clickstream.contracts.pipeline import ElasticsearchSink
 from clickstream.contracts.settings import SettingsError, read_secret
 
@@ -34,7 +35,7 @@ def connect(spec: ElasticsearchSink) -> Elasticsearch:
         msg = "sinks.elasticsearch: usernameFile and passwordFile belong together"
         raise SettingsError(msg)
     if spec.ca_file is not None:
-        read_secret(spec.ca_file)  # the client would only tell at its first request
+        trust(spec.ca_file, "sinks.elasticsearch.caFile")  # the client would only tell at its first request
         options["ca_certs"] = spec.ca_file
     try:
         # The client insists on a port; a URL without one means its scheme's.

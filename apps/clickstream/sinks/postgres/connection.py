@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import conninfo, sql
 
+from clickstream.contracts.credentials import trust
 from clickstream.contracts.pipeline import PostgresSink
 from clickstream.contracts.settings import SettingsError, read_secret
 
@@ -32,7 +33,10 @@ _BAD_DATA: Final = ("22", "23502", "23514", "54000")
 def conninfo_of(spec: PostgresSink, process: str) -> str:
     """The whole connection string, password included. Raises SettingsError, which never quotes it."""
     options: dict[str, Any] = dict(_PATIENT) | {"application_name": f"clickstream-{process}", "client_encoding": "UTF8"}
-    tls = {} if spec.ca_file is None else {"sslrootcert": spec.ca_file, "sslmode": "verify-full"}
+    tls = {}
+    if spec.ca_file is not None:
+        trust(spec.ca_file, "sinks.postgres.caFile")  # libpq would tell at each connection anew
+        tls = {"sslrootcert": spec.ca_file, "sslmode": "verify-full"}
     if spec.dsn_file is not None:
         where, dsn = f"the content of {spec.dsn_file}", read_secret(spec.dsn_file)
     elif spec.dsn is not None:
