@@ -6,7 +6,7 @@ from support.resources import of_kind, one_of_kind
 
 from clickstream_operator.cluster import KINDS, LISTED
 
-CHANGE = {"get", "list", "watch", "create", "patch", "delete"}
+CHANGE = {"get", "list", "create", "patch", "delete"}
 PIPELINES = {
     ("clickstream.dev", "clickstreampipelines"): {"get", "list", "watch", "patch"},
     ("clickstream.dev", "clickstreampipelines/status"): {"patch"},

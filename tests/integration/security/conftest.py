@@ -18,7 +18,7 @@ from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from devstack import Settings, Stack
 
 KEY = "test-write-key"
-ELASTIC_PASSWORD = "elastic-p@ss:word"  # noqa: S105 - of this test's own proxy
+ELASTIC_PASSWORD = "elastic-p@ss:word"
 
 _numbers = itertools.count(1)
 
