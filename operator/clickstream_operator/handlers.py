@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from typing import Any, Final, cast
@@ -31,6 +32,13 @@ class Passes:
         self._reconciler = reconciler
         self._meters = meters
         self.queue = WorkQueue(self._work, workers)
+        # kopf's way to post Events is known in the context of its handlers, and passes are made outside of them.
+        self._context = contextvars.copy_context()
+
+    async def ask_for(self, key: Key) -> None:
+        """A pass over the pipeline, soon. To be called by a handler."""
+        self._context = contextvars.copy_context()
+        await self.queue.add(key)
 
     async def _work(self, key: Key) -> float | None:
         began = time.monotonic()
@@ -56,7 +64,8 @@ class Passes:
             if done.body is not None and _worth_an_event(news):
                 kind = "Normal" if news.status is True else "Warning" if news.severe else "Normal"
                 told = f"{news.type}: {news.message}"[:1_000]
-                kopf.event(kopf.Body(cast("kopf.RawBody", done.body)), type=kind, reason=news.reason, message=told)
+                body = kopf.Body(cast("kopf.RawBody", done.body))
+                self._context.run(kopf.event, body, type=kind, reason=news.reason, message=told)
 
 
 def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
@@ -84,7 +93,7 @@ def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
     @kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry)
     async def changed(namespace: str | None, name: str, **_: Any) -> None:
         assert namespace is not None, "pipelines are namespaced"
-        await passes.queue.add((namespace, name))
+        await passes.ask_for((namespace, name))
 
 
 def _worth_an_event(news: Condition) -> bool:

@@ -276,6 +276,11 @@ class PipelineSpec(_Part, frozen=True):
         return [name for name in ("elasticsearch", "postgres") if getattr(self.sinks, name) is not None]
 
 
+# msgspec looks at a type when it is first used, and two threads that do so at once crash the process (seen with 0.22):
+# made here, in the one thread that imports.
+msgspec.json.Decoder(PipelineSpec)
+
+
 class InvalidSpecError(ValueError):
     """The spec does not have the shape that this operator knows; the message names the field."""
 

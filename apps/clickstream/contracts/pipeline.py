@@ -164,10 +164,14 @@ class Pipeline(_Spec, frozen=True):
         return Names(self.namespace, self.name)
 
 
+# Made once, by the thread that imports: msgspec's first look at a type is not safe in two threads at once (seen with 0.22).
+_decoder = msgspec.json.Decoder(Pipeline)
+
+
 def parse_pipeline(document: bytes) -> Pipeline:
     """The pipeline in a JSON document. Raises ValueError whose message names the field."""
     try:
-        pipeline = msgspec.json.decode(document, type=Pipeline)
+        pipeline = _decoder.decode(document)
     except msgspec.MsgspecError as error:
         msg = f"pipeline document: {error}"
         raise ValueError(msg) from error

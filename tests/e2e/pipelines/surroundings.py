@@ -125,6 +125,7 @@ class Surroundings:
             **os.environ,
             "KUBECONFIG": str(kubeconfig or self.api.service_account_kubeconfig(SYSTEM, ACCOUNT)),
             "OPERATOR_APPS_IMAGE": APPS_IMAGE,
+            "PYTHONFAULTHANDLER": "1",
             "OPERATOR_OPS_HOST": "127.0.0.1",
             "OPERATOR_OPS_PORT": "0",
             "OPERATOR_RESYNC_SECONDS": str(RESYNC_SECONDS),
@@ -160,6 +161,17 @@ class Surroundings:
             for event in list(self.api.writes(USER))[begin:]
             if event["objectRef"].get("resource") != "events"
         ]
+
+    def passes(self, namespace: str) -> int:
+        """How often the operator has looked at the one pipeline of a namespace: each pass reads it once."""
+        reads = (json.loads(line) for line in self.api.audit_log.read_text(encoding="utf-8").splitlines())
+        return sum(
+            event["verb"] == "get"
+            and event["user"]["username"] == USER
+            and event["objectRef"].get("resource") == "clickstreampipelines"
+            and event["objectRef"].get("namespace") == namespace
+            for event in reads
+        )
 
     def namespace(self, name: str) -> None:
         """A namespace with the Secrets that `pipeline` refers to."""
