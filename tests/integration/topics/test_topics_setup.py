@@ -145,10 +145,8 @@ def test_a_drop_takes_topics_and_groups_but_nothing_from_under_a_process_or_a_ne
     assert names_on(pipeline) == set()
     assert len(names_on(neighbour)) == 5
     near.close()
-    groups = {
-        group.group_id
-        for group in AdminClient(client_config(pipeline.kafka, "test")).list_consumer_groups().result(10).valid
-    }
+    admin = AdminClient(client_config(pipeline.kafka, "test"))
+    groups = {group.group_id for group in admin.list_consumer_groups().result(10).valid}
     assert not groups & set(groups_of(pipeline))
     assert neighbour.names.enricher_group in groups
     assert setup(pipeline, "--drop").returncode == 0, "nothing left to drop is no error"
