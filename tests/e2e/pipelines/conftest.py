@@ -20,7 +20,14 @@ _RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleB
 
 def chart(*arguments: str) -> list[Json]:
     """The chart's manifests as helm renders them."""
-    command = [Path(sys.executable).parent / "helm", "template", "clickstream", ROOT / "charts" / "clickstream", "--namespace", SYSTEM]
+    command = [
+        Path(sys.executable).parent / "helm",
+        "template",
+        "clickstream",
+        ROOT / "charts" / "clickstream",
+        "--namespace",
+        SYSTEM,
+    ]
     text = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout
     return [each for each in yaml.safe_load_all(text) if each]
 
