@@ -30,9 +30,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
-    """Makes pipelines: keyword arguments are members of the document that replace the defaults."""
+    """Makes pipelines, with their topics: keyword arguments are members of the document that replace the defaults."""
 
-    def make(**members: object) -> Pipeline:
+    def make(*, topics: bool = True, **members: object) -> Pipeline:
         document = {
             "namespace": "it",
             "name": f"t{os.getpid()}-{next(_numbers)}",
@@ -54,7 +54,8 @@ def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
             },
         } | members
         made = parse_pipeline(msgspec.json.encode(document))
-        TopicAdmin(made.kafka).create(topics_of(made))
+        if topics:
+            TopicAdmin(made.kafka).create(topics_of(made))
         return made
 
     return make

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from support.stores import Stores
 from support.tls_proxy import TlsProxy
 
@@ -52,8 +53,6 @@ def proxy(stack: Stack, secure: Stack) -> Iterator[TlsProxy]:
 @pytest.fixture(scope="package")
 def secrets(secure: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of files as Secrets are mounted: what is right, and what is wrong."""
-    import trustme
-
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "dsn").write_text(secure.postgres.dsn.partition("?")[0] + "\n")
     (folder / "wrong-dsn").write_text(

@@ -57,6 +57,13 @@ def test_a_store_that_the_document_does_not_name_is_a_settings_error(command, do
     assert "/no/such/file" in capsys.readouterr().err
 
 
+def test_topics_have_no_job_for_retention(document, capsys):
+    with pytest.raises(SystemExit) as ended:
+        setup_command.main(["topics", "--retention-only", "--pipeline", document()])
+    assert ended.value.code == 2
+    assert "Kafka applies their retention" in capsys.readouterr().err
+
+
 def test_limits_come_from_the_environment(document):
     path = document(postgres={"dsn": "postgresql://x"})
     assert read_sink_settings({}, path).limits.records == 2_000
