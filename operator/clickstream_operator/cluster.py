@@ -1,7 +1,7 @@
 """Access to the Kubernetes API, and the only module that knows its client. Blocking: call it from a thread.
 
 Deliberately absent: caches and watches. Every pass reads what it decides about, so a decision is never older than the
-pass, and the operator needs no right to watch anything but pipelines (docs/adr/0006).
+pass, and the operator needs no right to watch anything but pipelines (docs/adr/0007).
 """
 
 from __future__ import annotations

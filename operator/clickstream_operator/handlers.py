@@ -2,7 +2,7 @@
 
 Handlers of changes (`kopf.on.create`, `on.update`) are edges that can be missed, and kopf's timers and daemons put
 finalizers on every pipeline, which would block a namespace once the operator is gone. So a watched change only asks for
-a pass, and passes come by themselves too (docs/adr/0006).
+a pass, and passes come by themselves too (docs/adr/0007).
 """
 
 from __future__ import annotations

@@ -56,8 +56,12 @@ def service_account(pipeline: str) -> str:
 
 
 def job(pipeline: str, verb: str, what: str, digest: str) -> str:
-    """A Job's template cannot be changed, so each version is a Job of its own. `verb` is setup or drop."""
-    return f"{pipeline}-{verb}-{what}-{digest}"
+    """A Job's template cannot be changed, so each version is a Job of its own. `verb` is setup or drop.
+
+    Its pods carry the name as a label, which has 63 characters; the digest, being of the template, tells long names apart.
+    """
+    rest = f"-{verb}-{what}-{digest}"
+    return pipeline[: 63 - len(rest)].rstrip("-") + rest
 
 
 def dashboard(pipeline: str, uid: str) -> str:

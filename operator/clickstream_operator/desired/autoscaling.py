@@ -11,21 +11,24 @@ from clickstream_operator import naming
 from clickstream_operator.desired.child import Manifest, metadata
 from clickstream_operator.spec import Autoscaling, PipelineResource
 
-_FAST_UP: Manifest = {
-    "stabilizationWindowSeconds": 0,
-    "selectPolicy": "Max",
-    "policies": [
-        {"type": "Percent", "value": 100, "periodSeconds": 15},
-        {"type": "Pods", "value": 4, "periodSeconds": 15},
-    ],
-}
-_SLOW_UP: Manifest = {
-    "stabilizationWindowSeconds": 30,
-    "selectPolicy": "Max",
-    "policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}],
-}
-_FAST_DOWN = [{"type": "Percent", "value": 50, "periodSeconds": 60}]
-_SLOW_DOWN = [{"type": "Pods", "value": 1, "periodSeconds": 120}]
+
+def _fast_up() -> Manifest:
+    return {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+        ],
+    }
+
+
+def _slow_up() -> Manifest:
+    return {
+        "stabilizationWindowSeconds": 30,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}],
+    }
 
 
 def autoscaler(pipeline: PipelineResource, component: str, bounds: Autoscaling) -> Manifest:
@@ -51,11 +54,15 @@ def autoscaler(pipeline: PipelineResource, component: str, bounds: Autoscaling) 
                 }
             ],
             "behavior": {
-                "scaleUp": _FAST_UP if web else _SLOW_UP,
+                "scaleUp": _fast_up() if web else _slow_up(),
                 "scaleDown": {
                     "stabilizationWindowSeconds": window,
                     "selectPolicy": "Max",
-                    "policies": _FAST_DOWN if web else _SLOW_DOWN,
+                    "policies": [
+                        {"type": "Percent", "value": 50, "periodSeconds": 60}
+                        if web
+                        else {"type": "Pods", "value": 1, "periodSeconds": 120}
+                    ],
                 },
             },
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -100,7 +101,7 @@ def postgres_access(dsn: str) -> dict[str, Any]:
         said |= {"host": parts.hostname or "", "port": str(parts.port or 5432), "dbname": parts.path.lstrip("/")}
         said |= {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
     else:
-        said = dict(pair.split("=", 1) for pair in dsn.split() if "=" in pair)
+        said = dict(pair.split("=", 1) for pair in shlex.split(dsn) if "=" in pair)
     database = unquote(said.get("dbname", ""))
     return {
         "url": f"{said.get('host', '')}:{said.get('port', '5432')}",

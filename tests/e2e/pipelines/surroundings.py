@@ -168,7 +168,7 @@ class Surroundings:
         return sum(
             event["verb"] == "get"
             and event["user"]["username"] == USER
-            and event["objectRef"].get("resource") == "clickstreampipelines"
+            and event.get("objectRef", {}).get("resource") == "clickstreampipelines"
             and event["objectRef"].get("namespace") == namespace
             for event in reads
         )
