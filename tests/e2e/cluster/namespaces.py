@@ -82,12 +82,12 @@ class Namespaces:
                 saved.read_text(encoding="ascii"), encoding="ascii"
             )
 
-    def are_open(self) -> bool:
-        """Whether the process that holds them is alive."""
-        return self._outside.find("init") is not None
+    def holder(self) -> ProcessId | None:
+        """Return the process that holds them open, if it is alive."""
+        return self._outside.find("init")
 
     def _enter(self) -> tuple[str | Path, ...]:
-        init = self._outside.find("init")
+        init = self.holder()
         if init is None:
             message = "the cluster is not up"
             raise StartError(message)
@@ -106,7 +106,7 @@ class Namespaces:
         run([*self._enter(), "mount", "--bind", logs, "/var/log"])
 
     def _connect(self) -> None:
-        init = self._outside.find("init")
+        init = self.holder()
         assert init is not None
         run(["ip", "link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", str(init.pid)])
         run(["ip", "address", "add", f"{MACHINE_ADDRESS}/{LINK_BITS}", "dev", LINK])

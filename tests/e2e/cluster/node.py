@@ -94,7 +94,7 @@ class Node:
         pause = images.pause()
         with locked(Path(f"{self.home}.lock")):
             if (
-                self.namespaces.are_open()
+                self.namespaces.holder()
                 and self.kubeconfig.exists()
                 and self._control_plane().answers("get", "--raw", "/readyz")
             ):
