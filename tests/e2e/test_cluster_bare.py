@@ -120,20 +120,22 @@ def before() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def node(before: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = Node.from_environment()
-    node.up()
     folder = tmp_path_factory.mktemp("pond")
     (folder / "Dockerfile").write_text(DOCKERFILE)
     (folder / "pond.py").write_text(POND)
     images.build(folder, "pond:1")
-    node.load(images.save("pond:1", folder / "image.tar"))
-    node.kubectl("apply", "-f", "-", text=MANIFESTS)
     try:
-        node.kubectl("rollout", "status", "deployment/pond", "-n", "pond", "--timeout=90s")
-    except BaseException:
-        print(node.kubectl("describe", "pods", "-n", "pond"))
-        raise
-    yield node
-    node.down()
+        node.up()
+        node.load(images.save("pond:1", folder / "image.tar"))
+        node.kubectl("apply", "-f", "-", text=MANIFESTS)
+        try:
+            node.kubectl("rollout", "status", "deployment/pond", "-n", "pond", "--timeout=90s")
+        except StartError:
+            print(node.kubectl("describe", "pods", "-n", "pond"))
+            raise
+        yield node
+    finally:
+        node.down()
 
 
 def machine() -> dict[str, str]:

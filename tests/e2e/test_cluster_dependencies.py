@@ -44,17 +44,19 @@ print(sum(consumer.get_watermark_offsets(TopicPartition("ducks", p), timeout=30)
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = Node.from_environment()
     node.down()
-    node.up()
     try:
+        node.up()
         node.load(images.save(image.build(), tmp_path_factory.mktemp("dependencies") / "image.tar"))
         node.kubectl("apply", "-f", "-", text=NAMESPACE)
-        install(node.kubectl, "clickstream")
-    except StartError:
-        print(kubectl(node, "describe", "pods"))
-        print(kubectl(node, "logs", "--selector=app.kubernetes.io/name", "--prefix", "--tail=30"))
-        raise
-    yield node
-    node.down()
+        try:
+            install(node.kubectl, "clickstream")
+        except StartError:
+            print(kubectl(node, "describe", "pods"))
+            print(kubectl(node, "logs", "--selector=app.kubernetes.io/name", "--prefix", "--tail=30"))
+            raise
+        yield node
+    finally:
+        node.down()
 
 
 def kubectl(node: Node, *arguments: str, text: str | None = None) -> str:
@@ -135,5 +137,5 @@ def test_every_server_comes_back_with_its_data_after_its_pod_was_deleted_by_forc
 
 def test_a_deleted_kafka_topic_takes_its_topic_with_it(node: Node) -> None:
     kubectl(node, "delete", "kafkatopic", "ducks", "--timeout=60s")
-    with pytest.raises(StartError, match="Unknown topic or partition|UNKNOWN_TOPIC"):
+    with pytest.raises(StartError, match=r"Unknown topic or partition|UNKNOWN_TOPIC"):
         run(node, COUNT.replace("PARTITIONS", "1"))

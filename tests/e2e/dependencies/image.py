@@ -9,6 +9,7 @@ Deliberately absent: TLS and several nodes; a Kafka per test run is thrown away 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from e2e.cluster.build import report
 
 NAME = "localhost/clickstream-e2e/dependencies:1"
 HERE = Path(__file__).parent
-REQUIREMENTS = HERE.parents[2] / "requirements" / "operator.txt"
+REQUIREMENTS = HERE.parents[2] / "requirements"
 JAVA_LEFT_OUT = ("jmods", "include", "man", "legal", "demo", "src.zip", "ct.sym")
 JAVA = Path("/opt/java/bin/java")
 BOOTSTRAP = "my-cluster-kafka-bootstrap"
@@ -51,7 +52,7 @@ def build() -> str:
         shutil.copytree(artifacts.kafka_libs(), folder / "kafka")
         shutil.copytree(artifacts.elasticsearch_home(), folder / "elasticsearch")
         postgres_bin = postgres_install.copy_programs(folder / "postgres").relative_to(folder)
-        shutil.copy(REQUIREMENTS, folder)
+        (folder / "requirements.txt").write_text(_requirements(), encoding="utf-8")
         shutil.copy(HERE / "topic_operator_stand_in.py", folder)
         scripts = folder / "start"
         scripts.mkdir()
@@ -60,6 +61,14 @@ def build() -> str:
         _write(scripts / "postgres", _postgres(Path("/opt") / postgres_bin))
         images.build(folder, NAME, "--file", HERE / "Dockerfile")
     return NAME
+
+
+def _requirements() -> str:
+    """Return what the stand-in imports, locked: the operator's Kubernetes client, and the apps' Kafka client."""
+    apps = (REQUIREMENTS / "apps.txt").read_text(encoding="utf-8")
+    kafka_client = re.search(r"^confluent-kafka==.*\n(?:    .*\n)*", apps, re.MULTILINE)
+    assert kafka_client is not None
+    return (REQUIREMENTS / "operator.txt").read_text(encoding="utf-8") + kafka_client[0]
 
 
 def _write(script: Path, text: str) -> None:
@@ -81,7 +90,12 @@ def _kafka(folder: Path) -> str:
     properties = kafka.server_properties(ports, Path("/data/kafka"), others=listeners)
     (folder / "kafka.properties").write_text(properties, encoding="utf-8")
     (folder / "log4j2.properties").write_text(kafka.LOG4J, encoding="utf-8")
-    java = [JAVA, "-Dlog4j2.configurationFile=file:///opt/start/log4j2.properties", "-cp", "/opt/kafka/*"]
+    java: list[str | Path] = [
+        JAVA,
+        "-Dlog4j2.configurationFile=file:///opt/start/log4j2.properties",
+        "-cp",
+        "/opt/kafka/*",
+    ]
     cluster = "ZTJlY2xpY2tzdHJlYW0wMA"  # any 16 bytes
     tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", "/tmp/kafka.properties"]
     return (

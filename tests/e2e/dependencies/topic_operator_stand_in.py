@@ -95,6 +95,7 @@ class TopicOperator:
         own = {
             key: each.value for key, each in entries.items() if each.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value
         }
+        changes: list[tuple[str, str | None, AlterConfigOpType]]
         changes = [(key, value, AlterConfigOpType.SET) for key, value in wanted.items() if own.get(key) != value]
         changes += [(key, None, AlterConfigOpType.DELETE) for key in own if key not in wanted]
         if changes:
@@ -126,7 +127,7 @@ class TopicOperator:
         old = resource.get("status", {})
         condition: dict[str, Any] = {"type": kind, "status": "False" if reason else "True"}
         condition |= {key: value for key, value in (("reason", reason), ("message", message)) if value}
-        before = next((each for each in old.get("conditions", []) if each["type"] == kind), {})
+        before: dict[str, Any] = next((each for each in old.get("conditions", []) if each["type"] == kind), {})
         same = before.get("status") == condition["status"]
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         condition["lastTransitionTime"] = before["lastTransitionTime"] if same else now
