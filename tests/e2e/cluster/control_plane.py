@@ -83,7 +83,7 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str | Path, text: str | None = None) -> str:
         """Run kubectl as administrator, `text` being its input; return its output. Raises StartError with its errors."""
-        return run([binary("kubectl"), "--kubeconfig", self.kubeconfig, *arguments], text=text)
+        return kubectl(self.kubeconfig, *arguments, text=text)
 
     def answers(self, *arguments: str) -> bool:
         """Whether this kubectl command succeeds now."""
@@ -137,3 +137,10 @@ class ControlPlane:
             *(f"--root-ca-file={pki.certificate('ca')}", f"--cluster-signing-cert-file={pki.certificate('ca')}"),
             *(f"--cluster-signing-key-file={pki.key('ca')}", *self.controller_flags),
         ]
+
+
+def kubectl(kubeconfig: Path, *arguments: str | Path, text: str | None = None) -> str:
+    """Run kubectl, `text` being its input; return its output. Raises StartError with its errors."""
+    # The usual cache is keyed by address: another cluster may have had the same port a minute ago.
+    own = (f"--kubeconfig={kubeconfig}", f"--cache-dir={kubeconfig.parent / 'kubectl-cache'}")
+    return run([binary("kubectl"), *own, *arguments], text=text)

@@ -160,13 +160,12 @@ def _copy_python(version: str, prefix: Path, target: Path) -> None:
 
 
 def _import_base() -> None:
+    """Let the base's name in the storage mean the present one."""
     archive = base()
-    if archive.parent.name not in buildah(
-        "images", "--noheading", "--format", "{{.Name}}:{{.Tag}}", "--filter", "readonly=false"
-    ):
-        # The name says which base it is; the plain one then always means the newest.
+    imported = cache_folder() / "buildah" / "base"
+    if not imported.exists() or imported.read_text(encoding="ascii") != archive.parent.name:
         buildah("pull", "--quiet", f"docker-archive:{archive}")
-        buildah("tag", BASE, f"localhost/{archive.parent.name}:1")
+        imported.write_text(archive.parent.name, encoding="ascii")
 
 
 @contextmanager
@@ -174,13 +173,13 @@ def _machine_settings() -> Iterator[list[str]]:
     """Give the volumes by which programs in a build trust and use what this machine's own pip and uv do."""
     with tempfile.TemporaryDirectory() as name:
         pip, uv = Path(name, "pip.conf"), Path(name, "uv.toml")
-        lines, folders = ["[global]"], []
+        settings: dict[str, str] = {}
         for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
             key, _, value = line.partition("=")
-            setting, value = key.rpartition(".")[2], value.strip("'")
-            lines.append(f"{setting} = {value}")
-            folders += [each for each in value.split() if Path(each).is_dir()]
+            settings.setdefault(key.rpartition(".")[2], value.strip("'"))  # ":env:" comes before "global"
+        lines = ["[global]", *(f"{key} = {value}" for key, value in settings.items())]
         pip.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folders = [each for value in settings.values() for each in value.split() if Path(each).is_dir()]
         own = next(
             (file for file in (Path.home() / ".config/uv/uv.toml", Path("/etc/uv/uv.toml")) if file.exists()), None
         )

@@ -32,6 +32,8 @@ SYSCTLS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+# Where containerd, the CNI library and kubelet put things, whatever they are told.
+FIXED_PLACES = ("/run", "/var/lib/cni", "/var/lib/kubelet")
 GONE_SECONDS = 30
 
 
@@ -72,17 +74,20 @@ class Namespaces:
                 group.rmdir()
             if (root / CGROUP).exists():
                 (root / CGROUP).rmdir()
+        made = self.home / "made"
+        for folder in made.read_text(encoding="ascii").splitlines() if made.exists() else ():
+            Path(folder).rmdir()
         for saved in (self.home / "sysctls").glob("*"):
             Path("/proc/sys", saved.name.replace("+", "/")).write_text(
                 saved.read_text(encoding="ascii"), encoding="ascii"
             )
 
-    def are_open(self) -> bool:
-        """Whether the process that holds them is alive."""
-        return self._outside.find("init") is not None
+    def holder(self) -> ProcessId | None:
+        """Return the process that holds them open, if it is alive."""
+        return self._outside.find("init")
 
     def _enter(self) -> tuple[str | Path, ...]:
-        init = self._outside.find("init")
+        init = self.holder()
         if init is None:
             message = "the cluster is not up"
             raise StartError(message)
@@ -90,13 +95,18 @@ class Namespaces:
 
     def _hide_folders(self) -> None:
         """Let what the programs write to fixed places go to the node's folder, or vanish with its namespaces."""
-        logs = self.home / "var-log"
+        logs, made = self.home / "var-log", self.home / "made"
         logs.mkdir()
-        run([*self._enter(), "mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"])
+        made.write_text(
+            "".join(f"{folder}\n" for folder in FIXED_PLACES if not Path(folder).exists()), encoding="ascii"
+        )
+        for folder in FIXED_PLACES:
+            Path(folder).mkdir(exist_ok=True)
+            run([*self._enter(), "mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", folder])
         run([*self._enter(), "mount", "--bind", logs, "/var/log"])
 
     def _connect(self) -> None:
-        init = self._outside.find("init")
+        init = self.holder()
         assert init is not None
         run(["ip", "link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", str(init.pid)])
         run(["ip", "address", "add", f"{MACHINE_ADDRESS}/{LINK_BITS}", "dev", LINK])

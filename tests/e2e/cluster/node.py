@@ -18,7 +18,7 @@ from devstack.cache import locked
 from devstack.errors import MissingToolError
 from e2e.cluster import images
 from e2e.cluster.build import binary, report, require, run
-from e2e.cluster.control_plane import ControlPlane
+from e2e.cluster.control_plane import ControlPlane, kubectl
 from e2e.cluster.namespaces import CGROUP, DNS_ADDRESS, NODE_ADDRESS, PODS, SERVICE_ADDRESS, SERVICES, Namespaces
 from e2e.cluster.pki import Identity
 
@@ -78,7 +78,7 @@ class Node:
 
     def kubectl(self, *arguments: str | Path, text: str | None = None) -> str:
         """Run kubectl as administrator, `text` being its input."""
-        return run([binary("kubectl"), "--kubeconfig", self.kubeconfig, *arguments], text=text)
+        return kubectl(self.kubeconfig, *arguments, text=text)
 
     def up(self) -> None:
         """Start it, or do nothing if it runs; what a crashed one has left is removed first.
@@ -94,7 +94,7 @@ class Node:
         pause = images.pause()
         with locked(Path(f"{self.home}.lock")):
             if (
-                self.namespaces.are_open()
+                self.namespaces.holder()
                 and self.kubeconfig.exists()
                 and self._control_plane().answers("get", "--raw", "/readyz")
             ):
