@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "enricher": ("clickstream.enricher.main", "enrich clicks, make sessions and follow funnels"),
     "sink": ("clickstream.sinks.main", "write clicks and sessions to elasticsearch or postgres"),
     "setup": ("clickstream.sinks.setup", "install or migrate the stores of a pipeline, and apply its retention"),
+    "check": ("clickstream.sinks.check", "recompute sessions and rollups from the stored clicks, and name differences"),
     "simulate": ("clickstream.simulator.main", "send the traffic of simulated shop visitors"),
 }
 
