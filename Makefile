@@ -33,6 +33,11 @@ unit: $(VENV)/ready ## Run only the tests that need no server
 e2e: $(VENV)/ready ## Run the end-to-end tests: a real browser through the whole pipeline (needs Chromium)
 	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
+.PHONY: test-grafana
+test-grafana: $(VENV)/ready ## Show every dashboard in a real Grafana: make test-grafana GRAFANA_HOME=/where/it/is/unpacked (needs Chromium, Prometheus)
+	@test -x "$(GRAFANA_HOME)/bin/grafana" || { echo "GRAFANA_HOME must name the folder of an unpacked Grafana 10.0 or later (it has bin/grafana)" >&2; exit 2; }
+	@GRAFANA_HOME="$(abspath $(GRAFANA_HOME))" $(BIN)/python -m pytest tests/grafana $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer loop on the same broker
 	@$(BIN)/python -m bench

@@ -141,13 +141,19 @@ def countries() -> bargauge.Panel:
     )
 
 
-def people_and_bots() -> bargauge.Panel:
-    """Clicks of people beside those of bots."""
-    return style.bars(
-        "Bots (true) and people (false)",
-        "All clicks in the time range, whatever is chosen above for Visitors.",
-        search("(page_path:$page) AND (device:$device) AND (country:$country)", count(), by_value("bot")),
-        colour=style.QUIET,
+def people_and_bots() -> timeseries.Panel:
+    """Clicks of people and of bots."""
+    others = "(page_path:$page) AND (device:$device) AND (country:$country)"
+    return style.curve(
+        "People and bots",
+        "Clicks of every type by minute, whatever is chosen above for Visitors.",
+        [
+            search(f"bot:false AND {others}", count(), by_time("1m"), alias="People"),
+            search(f"bot:true AND {others}", count(), by_time("1m"), alias="Bots", ref="B"),
+        ],
+        colours={"People": style.ACCENT, "Bots": style.QUIET},
+        bars=True,
+        stacked=True,
         width=8,
         height=6,
     )

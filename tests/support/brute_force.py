@@ -142,9 +142,6 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         ("live", "Unique users"): [("all", len({click.user for click in inside}))],
         ("live", "Channels"): top(Counter(click.channel for click in views), 10),
         ("live", "Devices"): top(Counter(click.device for click in views), 10),
-        ("live", "Bots (true) and people (false)"): top(
-            Counter(str(click.bot).lower() for click in all_clicks if since <= click.at <= until), 10
-        ),
         ("audience", "Median duration"): [(median(v.seconds for v in own),)],
         ("audience", "Bounce rate"): [(mean(len(v.views) <= 1 for v in own),)],
         ("audience", "Pages per session"): [(mean(len(v.views) for v in own),)],
