@@ -88,12 +88,11 @@ class Grafana:
                 ),
                 "false",
             ),
-            "security": {"disable_gravatar": "true"},
+            "security": {"disable_gravatar": "true", "angular_support_enabled": "false"},
             "auth.anonymous": {"enabled": "true", "org_role": "Viewer"},
             "dashboards": {"default_home_dashboard_path": first, "min_refresh_interval": "1s"},
             "news": {"news_feed_enabled": "false"},
             "plugins": {"plugin_admin_enabled": "false", "public_key_retrieval_disabled": "true"},
-            "unified_alerting": {"enabled": "false"},
             "log": {"level": "warn"},
         }
         return "".join(

@@ -149,7 +149,7 @@ def step_times() -> bargauge.Panel:
         "Median time from the previous step, of all people's sessions of the time range; recomputed from the clicks by "
         "the function funnel(), so the filters above do not apply.",
         query,
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
         empty=_NO_FUNNEL,
     )

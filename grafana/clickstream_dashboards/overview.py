@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana_foundation_sdk.builders import bargauge, stat, timeseries
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
@@ -63,7 +63,7 @@ def session_duration() -> stat.Panel:
         "Average session",
         "Mean time from the first to the last click of the sessions that started in the time range, open ones as they stand.",
         query,
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
     )
 
@@ -157,17 +157,20 @@ def funnel() -> bargauge.Panel:
         colour=style.GOOD,
         empty="No funnel is declared: add one to the pipeline's spec.funnels.",
         width=12,
+        height=11,
     )
 
 
-def top_pages() -> bargauge.Panel:
+def top_pages() -> table.Panel:
     """The ten pages with the most views."""
     query = sql(f"""
         SELECT page_path AS "Page", sum(views)::bigint AS "Views"
         FROM "${{schema}}".page_views_minute
         WHERE $__timeFilter(minute) AND {PEOPLE_SQL}
         GROUP BY page_path ORDER BY sum(views) DESC, page_path LIMIT 10""")
-    return style.bars("Top 10 pages", "The ten pages with the most views in the time range.", query, width=12)
+    return style.ranking(
+        "Top 10 pages", "The ten pages with the most views in the time range.", query, ("Page", "Views"), width=12
+    )
 
 
 def build() -> dict[str, Any]:
