@@ -114,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self._json(self.preview.panel(kind, int(number), self._asked))
                 case ["api", "options", kind, name]:
                     self._json(self.preview.options(kind, name, self._asked))
+                case ["favicon.ico"]:
+                    self._answer(204, "text/plain", b"")
                 case [""]:
                     self._file("index.html")
                 case [name]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from clickstream_dashboards import frame, style
-from clickstream_dashboards.queries import PEOPLE_SQL, chosen, sql
+from clickstream_dashboards.queries import HOURS_SQL, PEOPLE_SQL, chosen, sql
 
 _CHOSEN: Final = f"""$__timeFilter(started_at) AND {PEOPLE_SQL}
           AND {chosen("device", "device")} AND {chosen("channel", "medium")}
@@ -119,7 +119,7 @@ def hourly_users() -> timeseries.Panel:
         "Different users with a click in each hour.",
         "hour",
         "active_users_hour",
-        "$__timeFilter(hour)",
+        HOURS_SQL,
         "1h",
     )
 

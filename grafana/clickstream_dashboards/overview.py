@@ -12,7 +12,7 @@ from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import PEOPLE, PEOPLE_SQL, at_once, distinct, search, sql
+from clickstream_dashboards.queries import HOURS_SQL, PEOPLE, PEOPLE_SQL, at_once, distinct, search, sql
 
 
 def users_online() -> stat.Panel:
@@ -40,8 +40,12 @@ def unique_users() -> stat.Panel:
     query = sql(f"""
         SELECT count(DISTINCT user_id) AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE $__timeFilter(hour) AND {PEOPLE_SQL}""")
-    return style.number("Unique users", "Different users with a click in an hour that began in the time range.", query)
+        WHERE {HOURS_SQL} AND {PEOPLE_SQL}""")
+    return style.number(
+        "Unique users",
+        "Different users with a click in the hours of the time range, the first and the last one whole.",
+        query,
+    )
 
 
 def sessions() -> stat.Panel:
@@ -111,7 +115,7 @@ def users_by_hour() -> timeseries.Panel:
         f"""
         SELECT hour AS time, count(DISTINCT user_id)::float8 AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE $__timeFilter(hour) AND {PEOPLE_SQL}
+        WHERE {HOURS_SQL} AND {PEOPLE_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )

@@ -99,7 +99,7 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
     inside = [click for click in people if since <= click.at <= until]
     minutes = [click for click in people if since <= click.at // MINUTE * MINUTE <= until and click.type == "page_view"]
     views = [click for click in inside if click.type == "page_view"]
-    hours = [click for click in people if since <= click.at // HOUR * HOUR <= until]
+    hours = [click for click in people if since - HOUR < click.at // HOUR * HOUR <= until]
     days = [click for click in people if since // DAY <= click.at // DAY <= until // DAY]
     own = [v for v in visits(all_clicks, gap) if not v.bot and since <= v.start <= until]
     reached = [visit.reached() for visit in own]
@@ -123,7 +123,8 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
     ordered: dict[int, list[list[int]]] = defaultdict(list)
     for visit, times in zip(own, reached, strict=True):
         ordered[visit.start // DAY * DAY].append(times)
-    spent = [[(times[k] - times[k - 1]) / 1_000 for times in reached if len(times) > k] for k in (1, 2)]
+    recent = [v.reached() for v in own if max(since, until - DAY) <= v.start < until]
+    spent = [[(times[k] - times[k - 1]) / 1_000 for times in recent if len(times) > k] for k in (1, 2)]
     conversion = step[2] / step[0] if step[0] else None
     return {
         ("overview", "Page views"): [(len(minutes),)],
@@ -154,7 +155,7 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         ("funnels", "Entered"): [(step[0],)],
         ("funnels", "Completed"): [(step[2],)],
         ("funnels", "Outside the funnel"): [(sum(not times for times in reached) / len(own),)],
-        ("funnels", "Time to the step"): [
+        ("funnels", "Time to the step, last day"): [
             ("2. Product", median(spent[0]) if spent[0] else None),
             ("3. Checkout", median(spent[1]) if spent[1] else None),
         ],

@@ -14,6 +14,7 @@ Seconds     Mon 10×180 + 10×240 + 1 = 4201; Tue 10×240 + 10×180 + 10×60 + 6
 Funnel      first: all with "/" = entry "/" 80 + eve's 10 of Tuesday = 90 (Mon 31, Tue 31, Wed 28)
             product after it: Mon 10+10+1, Tue 10+10+1, Wed 8+8+1+1 = 60;  checkout after that: 10, 10+1, 8+1 = 30
             1st → 2nd: 1 s, 30 s, 28 × 60 s, 28 × 120 s, 300 s, 540 s: median 90;  2nd → 3rd: 28 × 120, 300, 540: 120
+            in the last day, from Tuesday 17:00: 30 s, 10 × 60, 10 × 120, 300, 540: median 120;  10 × 120, 300, 540: 120
             on a phone (bob, eve): 10 + 10+1 + 8+1 = 30 entered, 1 + 8 completed; by search: cat's 10 of Monday, 0
 """
 
@@ -135,7 +136,7 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ("funnels", "From step to step"): [
         [("Homepage", 90, 1, None, None), ("Product", 60, 60 / 90, 60 / 90, 30), ("Checkout", 30, 30 / 90, 30 / 60, 30)]
     ],
-    ("funnels", "Time to the step"): [[("2. Product", 90), ("3. Checkout", 120)]],
+    ("funnels", "Time to the step, last day"): [[("2. Product", 120), ("3. Checkout", 120)]],
     ("funnels", "Conversion by day"): [[(MON * HOUR, 10 / 31), (TUE * HOUR, 11 / 31), (WED * HOUR, 9 / 28)]],
     # 16:30 to 17:00: cat and dan saw the homepage, eve a product as well.
     ("funnels", "Last 30 minutes, live"): [[("checkout:1", 3), ("checkout:2", 1)]],

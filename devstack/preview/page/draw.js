@@ -118,7 +118,7 @@ function cell(column, place, look) {
     const step = look.thresholds.steps.filter((each) => each.value === null || value >= each.value).at(-1);
     made.style.color = value === null ? QUIET : step.color;
   }
-  made.append(text);
+  made.append(make("span", "", text));
   return made;
 }
 

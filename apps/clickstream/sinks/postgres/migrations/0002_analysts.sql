@@ -43,6 +43,8 @@ RETURNS TABLE (
     share_of_first double precision, share_of_previous double precision, seconds_from_previous double precision
 )
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+-- How many pages and sessions are asked for is not known when the plan is made: a nested loop would read the clicks once a page.
+SET enable_nestloop TO off SET enable_mergejoin TO off SET jit TO off
 AS $$
 WITH RECURSIVE wanted AS (
     SELECT u.number::integer AS step, u.pattern, page_pattern_regex(u.pattern) AS expression
