@@ -9,7 +9,7 @@ UV := UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 $(BIN)/uv
 
 DEMO_RATE ?= 200
 DEMO_SECONDS ?=
-export DEMO_RATE DEMO_SECONDS DEMO_BATCH DEMO_HOME DEMO_KEEP
+export DEMO_RATE DEMO_SECONDS DEMO_BATCH DEMO_HOME DEMO_KEEP GRAFANA_HOME
 
 .PHONY: help
 help: ## Show this list
@@ -45,6 +45,11 @@ cluster-up: cluster-build ## Start a Kubernetes of one node on this machine (roo
 .PHONY: cluster-down
 cluster-down: $(VENV)/ready ## Remove it, and everything that it made
 	@$(CLUSTER) down
+
+.PHONY: test-grafana
+test-grafana: $(VENV)/ready ## Show every dashboard in a real Grafana: make test-grafana GRAFANA_HOME=/where/it/is/unpacked (needs Chromium, Prometheus)
+	@test -x "$(GRAFANA_HOME)/bin/grafana" || { echo "GRAFANA_HOME must name the folder of an unpacked Grafana 10.0 or later (it has bin/grafana)" >&2; exit 2; }
+	@GRAFANA_HOME="$(abspath $(GRAFANA_HOME))" $(BIN)/python -m pytest tests/grafana $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/ready ## Measure the enricher against a bare consumer-producer loop on the same broker

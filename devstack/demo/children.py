@@ -99,13 +99,19 @@ class Family:
         self._children: list[Child] = []
 
     def start(
-        self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None, *, pipe: bool = False
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        *,
+        pipe: bool = False,
+        program: bool = False,
     ) -> Child:
-        """Start `python …command`; what it says goes to its log, with `pipe` only standard error does."""
+        """Start `python …command`, or a `program`; what it says goes to its log, with `pipe` only standard error does."""
         log, port_file = self._home.logs / f"{name}.log", self._home.ports / name
         with log.open("wb") as file:
-            popen = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, *command],
+            popen = subprocess.Popen(  # noqa: S603 - our own interpreter, or what the user named
+                [*command] if program else [sys.executable, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipe else file,
                 stderr=file,

@@ -18,18 +18,27 @@ from devstack.ports import LOOPBACK
 _EVENT: Final = '{"event_id":"\'$RANDOM$RANDOM\'","timestamp":"\'$(date -u +%FT%TZ)\'","user_id":"me","session_id":"mine","page":"/"}'
 
 
-def links(pipeline: Pipeline, api: str, shop: str) -> tuple[tuple[str, str], ...]:
+def links(pipeline: Pipeline, api: str, shop: str, dashboards: str | None) -> tuple[tuple[str, str], ...]:
     """The few that stay on the screen: (name, address)."""
     elasticsearch, postgres = _stores(pipeline)
-    return (("shop", shop), ("tracking API", f"{api}/docs"), ("Elasticsearch", elasticsearch), ("PostgreSQL", postgres))
+    shown = () if dashboards is None else (("dashboards", dashboards),)
+    return (
+        *shown,
+        ("shop", shop),
+        ("tracking API", f"{api}/docs"),
+        ("Elasticsearch", elasticsearch),
+        ("PostgreSQL", postgres),
+    )
 
 
-def addresses(pipeline: Pipeline, api: str, shop: str, ports: Mapping[str, int]) -> Text:
+def addresses(pipeline: Pipeline, api: str, shop: str, dashboards: str | None, ports: Mapping[str, int]) -> Text:
     """All of them, and commands that can be copied: long lines are not broken."""
     elasticsearch, postgres = _stores(pipeline)
     names = pipeline.names
     key = write_key(pipeline, BROWSER)  # not the simulator's: the ledger would call your click a phantom
+    shown = [] if dashboards is None else [("dashboards", f"{dashboards}   everything below, drawn")]
     rows = [
+        *shown,
         ("shop", f"{shop}   click through it: you are a visitor, too"),
         ("tracking API", f"{api}   documentation {api}/docs"),
         *((f"{name}", f"http://{LOOPBACK}:{port}/metrics") for name, port in ports.items()),

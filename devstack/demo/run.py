@@ -22,6 +22,7 @@ from clickstream.simulator.ledger import LedgerWriter
 from devstack import Stack
 from devstack.demo.audit import audit
 from devstack.demo.children import Child, ChildDiedError, Family, end_leftovers
+from devstack.demo.dashboards import show_dashboards
 from devstack.demo.document import create_topics, demo_pipeline, load_catalogue
 from devstack.demo.drain import Lag, records_on, wait_for
 from devstack.demo.home import Home
@@ -86,6 +87,11 @@ class Demo:
             self._children = start_pipeline(self._family, home, lambda: False)
             self._api = f"http://{LOOPBACK}:{self._children['tracking-api'].port}"
             self._shop = start_shop(self._family, pipeline, self._api, lambda: False)
+        self._dashboards: str | None = None
+        if settings.dashboards:
+            with step("dashboards") as tell:
+                self._dashboards = show_dashboards(self._family, home, pipeline, settings.grafana_home, self._children)
+                tell(f"in {'a preview' if settings.grafana_home is None else 'Grafana'}: {self._dashboards}")
         if settings.warm_up:
             with step("warming Elasticsearch up") as tell:
                 warm_up(stack.elasticsearch.url, pipeline.names, tell)
@@ -97,8 +103,8 @@ class Demo:
         assert stack is not None
         ports = {name: child.port for name, child in self._children.items()}
         shop = f"http://{LOOPBACK}:{self._shop.port}"
-        say(addresses(pipeline, self._api, shop, ports))
-        self._links = links(pipeline, self._api, shop)
+        say(addresses(pipeline, self._api, shop, self._dashboards, ports))
+        self._links = links(pipeline, self._api, shop, self._dashboards)
         self._tail = LedgerTail(self._home.ledger, min(1.0, SAMPLES_PER_S / settings.rate))
         self._prober = Prober(
             self._tail, stack.elasticsearch.url, stack.postgres.dsn, pipeline.names, int(WARM_UP_S * 1_000)

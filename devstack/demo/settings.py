@@ -27,6 +27,8 @@ environment, in the place of flags:
   DEMO_KEEP=1        keep that folder, data included, at the end
   DEMO_WARM_UP=0     do not let Elasticsearch warm up before visitors come
   DEMO_DRAIN         seconds to wait for the last events before the check     60
+  DEMO_DASHBOARDS=0  show no dashboards
+  GRAFANA_HOME       an unpacked Grafana to show them in                      a preview page
   DEMO_BEFORE_CHECK  a command (no shell) to run just before the check
 
 Servers that run elsewhere: DEVSTACK_KAFKA, DEVSTACK_ELASTICSEARCH, DEVSTACK_POSTGRES (see `devstack --help`).
@@ -50,6 +52,8 @@ class DemoSettings:
     warm_up: bool
     drain_seconds: float
     before_check: tuple[str, ...]
+    dashboards: bool
+    grafana_home: Path | None
 
     @property
     def session_gap(self) -> str:
@@ -77,6 +81,8 @@ def read_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ)
     option("--no-warm-up", action="store_true", default=env.get("DEMO_WARM_UP") == "0")
     option("--drain", type=_positive, default=env.get("DEMO_DRAIN") or "60", metavar="SECONDS")
     option("--before-check", type=shlex.split, default=env.get("DEMO_BEFORE_CHECK") or "", metavar="COMMAND")
+    option("--no-dashboards", action="store_true", default=env.get("DEMO_DASHBOARDS") == "0")
+    option("--grafana", type=Path, default=env.get("GRAFANA_HOME") or None, metavar="FOLDER")
     given = parser.parse_args(arguments)
     return DemoSettings(
         seconds=given.seconds,
@@ -90,6 +96,8 @@ def read_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ)
         warm_up=not given.no_warm_up,
         drain_seconds=given.drain,
         before_check=tuple(given.before_check),
+        dashboards=not given.no_dashboards,
+        grafana_home=None if given.grafana is None else given.grafana.expanduser().absolute(),
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from clickstream_dashboards import frame, style
-from clickstream_dashboards.queries import PEOPLE_SQL, chosen, sql
+from clickstream_dashboards.queries import HOURS_SQL, PEOPLE_SQL, chosen, sql
 
 _CHOSEN: Final = f"""$__timeFilter(started_at) AND {PEOPLE_SQL}
           AND {chosen("device", "device")} AND {chosen("channel", "medium")}
@@ -22,7 +22,7 @@ def _of_sessions(
     what: str,
     expression: str,
     *,
-    unit: str = "short",
+    unit: str = "locale",
     colour: str = style.ACCENT,
     decimals: int | None = None,
 ) -> stat.Panel:
@@ -44,7 +44,7 @@ def average_duration() -> stat.Panel:
         "Average duration",
         f"Mean duration {_SESSION_WORDS}.",
         "avg(extract(epoch FROM duration))::float8",
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
     )
 
@@ -55,7 +55,7 @@ def median_duration() -> stat.Panel:
         "Median duration",
         f"Median duration {_SESSION_WORDS}.",
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM duration))",
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
     )
 
@@ -119,7 +119,7 @@ def hourly_users() -> timeseries.Panel:
         "Different users with a click in each hour.",
         "hour",
         "active_users_hour",
-        "$__timeFilter(hour)",
+        HOURS_SQL,
         "1h",
     )
 
@@ -189,21 +189,21 @@ def sessions_by_hour() -> timeseries.Panel:
     ).interval("1h")
 
 
-def _pages(title: str, what: str, column: str) -> bargauge.Panel:
+def _pages(title: str, what: str, column: str) -> table.Panel:
     query = sql(f"""
         SELECT {column} AS "Page", count(*) AS "Sessions"
         FROM "${{schema}}".sessions
         WHERE {_CHOSEN}
         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10""")
-    return style.bars(title, what, query, colour=style.THIRD, empty=style.NO_SESSIONS, height=10)
+    return style.ranking(title, what, query, ("Page", "Sessions"), colour=style.THIRD, empty=style.NO_SESSIONS, width=6)
 
 
-def entry_pages() -> bargauge.Panel:
+def entry_pages() -> table.Panel:
     """Where sessions begin."""
     return _pages("Entry pages", f"First page {_SESSION_WORDS}.", "entry_page")
 
 
-def exit_pages() -> bargauge.Panel:
+def exit_pages() -> table.Panel:
     """Where sessions end."""
     return _pages("Exit pages", f"Last page {_SESSION_WORDS}.", "exit_page")
 
@@ -224,11 +224,11 @@ def top_pages() -> table.Panel:
         "Page views of the time range, of the same length of time before it, and the change; no change is shown for a new page.",
         query,
         {
-            "Views": {"custom.width": 90},
-            "Before": {"custom.width": 90},
-            "Change": style.change_cell() | {"noValue": "new"},
+            "Views": {"custom.width": 90, "unit": "locale"},
+            "Before": {"custom.width": 90, "unit": "locale"},
+            "Change": style.change_cell(),
         },
-        height=10,
+        height=11,
     )
 
 

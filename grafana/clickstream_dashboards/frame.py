@@ -180,13 +180,17 @@ def metric_annotation(name: str, expr: str, text: str, colour: str = "#B877D9") 
 
 
 def finished(board: dashboard.Dashboard) -> dict[str, Any]:
-    """The JSON object. A constant's value is also its only option: Grafana wants both."""
+    """The JSON object. A constant's value is also its only option: Grafana wants both, and an id for each variable."""
     built = board.build()
     for variable in built.templating.list_val or []:
+        variable.id_val = variable.name  # the SDK gives all of them the same, and Grafana then takes them for one
         if variable.type_val is VariableType.CONSTANT:
             only = VariableOption(True, str(variable.query), str(variable.query))
             variable.current, variable.options = only, [only]
     whole: dict[str, Any] = json.loads(JSONEncoder().encode(built))
+    for panel in whole["panels"]:
+        if "timeFrom" in panel:
+            panel["hideTimeOverride"] = True  # the title or the description says it; the SDK does not know it
     return whole
 
 

@@ -141,15 +141,15 @@ def step_times() -> bargauge.Panel:
         FROM "${schema}".funnel(
             ARRAY(SELECT page_pattern FROM "${schema}".funnels
                   WHERE funnel = ${funnel:sqlstring} AND version = ${version:raw} ORDER BY step),
-            $__timeFrom()::timestamptz, $__timeTo()::timestamptz) f
+            greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), $__timeTo()::timestamptz) f
         JOIN "${schema}".funnels d ON d.funnel = ${funnel:sqlstring} AND d.version = ${version:raw} AND d.step = f.step
         WHERE f.step > 1 ORDER BY f.step""")
     return style.bars(
-        "Time to the step",
-        "Median time from the previous step, of all people's sessions of the time range; recomputed from the clicks by "
-        "the function funnel(), so the filters above do not apply.",
+        "Time to the step, last day",
+        "Median time from the previous step, of all people's sessions of the last day of the time range; recomputed from "
+        "the clicks by the function funnel(), so the filters above do not apply.",
         query,
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
         empty=_NO_FUNNEL,
     )

@@ -15,6 +15,18 @@ from clickstream_dashboards import frame, style
 from clickstream_dashboards.queries import POD, Target, prometheus
 
 _STAGE: Final = 'label_replace({0}, "stage", "$1", "pod", "$pipeline-(tracking-api|enricher|sink-[a-z]+)-.*")'
+_COLOURS: Final = {
+    "tracking-api": style.THIRD,
+    "enricher": style.ACCENT,
+    **{
+        f"{before}{store}{after}": colour
+        for before in ("", "sink-", "duplicate, sink-")
+        for after in ("", " p50", " p95")
+        for store, colour in (("elasticsearch", style.LIVE), ("postgres", style.SECOND))
+    },
+    "duplicate, enricher": style.ACCENT,
+    "late": style.THIRD,
+}
 _LAG_LEVELS: Final = ((None, style.GOOD), (10.0, style.SECOND), (60.0, style.BAD))
 _NONE_LEVELS: Final = ((None, style.GOOD), (0.001, style.BAD))
 
@@ -99,13 +111,23 @@ def _curve(
     queries: Sequence[Target],
     *,
     unit: str = "short",
+    names: Sequence[str] = (),
     stacked: bool = False,
     empty: str = style.NO_METRICS,
     width: int = 8,
     height: int = 8,
 ) -> timeseries.Panel:
     return style.curve(
-        title, what, queries, unit=unit, colours={}, stacked=stacked, empty=empty, width=width, height=height
+        title,
+        what,
+        queries,
+        unit=unit,
+        colours={name: _COLOURS[name] for name in names},
+        bars=stacked,
+        stacked=stacked,
+        empty=empty,
+        width=width,
+        height=height,
     )
 
 
@@ -122,7 +144,7 @@ def accepted() -> timeseries.Panel:
 def rejected() -> timeseries.Panel:
     """Rejected by code."""
     query = prometheus(
-        f"sum by (code) (rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval]))", "{{code}}"
+        f"sum by (code) (rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval])) > 0", "{{code}}"
     )
     return _curve(
         "Rejected by code", "Refused events and requests per second, by code.", [query], unit="cps", stacked=True
@@ -143,6 +165,7 @@ def stored() -> timeseries.Panel:
             ),
         ],
         unit="cps",
+        names=("enricher", "elasticsearch", "postgres"),
     )
 
 
@@ -153,6 +176,7 @@ def lag_records() -> timeseries.Panel:
         "Lag in records",
         "Records that a stage has not processed yet. A growing one: add replicas, up to the number of partitions.",
         [prometheus(f"sum by (stage) ({series})", "{{stage}}")],
+        names=("enricher", "sink-elasticsearch", "sink-postgres"),
     )
 
 
@@ -163,6 +187,7 @@ def lag_seconds() -> timeseries.Panel:
         "Lag in seconds",
         "Age of the oldest record that a stage has not processed yet.",
         [prometheus(f"max by (stage) ({series})", "{{stage}}")],
+        names=("enricher", "sink-elasticsearch", "sink-postgres"),
         unit="s",
     )
 
@@ -178,6 +203,7 @@ def latency() -> timeseries.Panel:
             prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}} p95", ref="B"),
         ],
         unit="s",
+        names=("elasticsearch p50", "postgres p50", "elasticsearch p95", "postgres p95"),
     )
 
 
@@ -208,6 +234,7 @@ def duplicates() -> timeseries.Panel:
             prometheus(f"sum(rate(clickstream_events_late_total{{{POD}}}[$__rate_interval]))", "late", ref="B"),
         ],
         unit="cps",
+        names=("duplicate, enricher", "duplicate, sink-elasticsearch", "duplicate, sink-postgres", "late"),
     )
 
 
@@ -219,6 +246,7 @@ def batches() -> timeseries.Panel:
         "Time to store one batch, waits included, 95th percentile.",
         [prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}}")],
         unit="s",
+        names=("elasticsearch", "postgres"),
     )
 
 

@@ -81,14 +81,13 @@ def views_by_minute() -> timeseries.Panel:
     )
 
 
-def top_pages() -> bargauge.Panel:
+def top_pages() -> table.Panel:
     """The ten pages with the most views."""
-    return style.bars(
+    return style.ranking(
         "Top 10 pages",
         "The ten pages with the most views in the time range.",
         search(_VIEWS, count(), by_value("page_path")),
-        width=8,
-        height=10,
+        ("page_path", "Count"),
     )
 
 
@@ -100,20 +99,19 @@ def channels() -> bargauge.Panel:
         search(_VIEWS, count(), by_value("medium")),
         colour=style.THIRD,
         width=8,
-        height=10,
+        height=11,
     )
 
 
-def referrers() -> bargauge.Panel:
+def referrers() -> table.Panel:
     """Sites that sent visitors."""
-    return style.bars(
+    return style.ranking(
         "Referrers",
         "Page views by the site that they came from.",
         search(f"{_VIEWS} AND NOT medium:internal AND _exists_:referrer_host", count(), by_value("referrer_host")),
+        ("referrer_host", "Count"),
         colour=style.THIRD,
         empty="No visit came from another site in this time range.",
-        width=8,
-        height=10,
     )
 
 
@@ -141,13 +139,19 @@ def countries() -> bargauge.Panel:
     )
 
 
-def people_and_bots() -> bargauge.Panel:
-    """Clicks of people beside those of bots."""
-    return style.bars(
-        "Bots (true) and people (false)",
-        "All clicks in the time range, whatever is chosen above for Visitors.",
-        search("(page_path:$page) AND (device:$device) AND (country:$country)", count(), by_value("bot")),
-        colour=style.QUIET,
+def people_and_bots() -> timeseries.Panel:
+    """Clicks of people and of bots."""
+    others = "(page_path:$page) AND (device:$device) AND (country:$country)"
+    return style.curve(
+        "People and bots",
+        "Clicks of every type by minute, whatever is chosen above for Visitors.",
+        [
+            search(f"bot:false AND {others}", count(), by_time("1m"), alias="People"),
+            search(f"bot:true AND {others}", count(), by_time("1m"), alias="Bots", ref="B"),
+        ],
+        colours={"People": style.ACCENT, "Bots": style.QUIET},
+        bars=True,
+        stacked=True,
         width=8,
         height=6,
     )
@@ -156,13 +160,13 @@ def people_and_bots() -> bargauge.Panel:
 def latest() -> table.Panel:
     """The newest clicks."""
     wanted: dict[str, tuple[str, int | None]] = {
-        "event_time": ("Time", 190),
+        "event_time": ("Time", 210),
         "user_id": ("User", 220),
         "type": ("Type", 120),
         "page_path": ("Page", None),
         "medium": ("Channel", 110),
         "device": ("Device", 100),
-        "country": ("Country", 90),
+        "os": ("System", 130),
         "browser": ("Browser", 160),
     }
     panel = style.rows(
@@ -170,7 +174,8 @@ def latest() -> table.Panel:
         "The 50 newest clicks that the filters above let through.",
         documents(_FILTER, 50),
         {
-            name: {"displayName": shown} | ({} if width is None else {"custom.width": width})
+            name: {"displayName": shown, "mappings": [style.null_as("–")]}
+            | ({} if width is None else {"custom.width": width})
             for name, (shown, width) in wanted.items()
         },
         width=24,

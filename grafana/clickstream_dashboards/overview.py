@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana_foundation_sdk.builders import bargauge, stat, timeseries
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import PEOPLE, PEOPLE_SQL, at_once, distinct, search, sql
+from clickstream_dashboards.queries import HOURS_SQL, PEOPLE, PEOPLE_SQL, at_once, distinct, search, sql
 
 
 def users_online() -> stat.Panel:
@@ -40,8 +40,12 @@ def unique_users() -> stat.Panel:
     query = sql(f"""
         SELECT count(DISTINCT user_id) AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE $__timeFilter(hour) AND {PEOPLE_SQL}""")
-    return style.number("Unique users", "Different users with a click in an hour that began in the time range.", query)
+        WHERE {HOURS_SQL} AND {PEOPLE_SQL}""")
+    return style.number(
+        "Unique users",
+        "Different users with a click in the hours of the time range, the first and the last one whole.",
+        query,
+    )
 
 
 def sessions() -> stat.Panel:
@@ -63,7 +67,7 @@ def session_duration() -> stat.Panel:
         "Average session",
         "Mean time from the first to the last click of the sessions that started in the time range, open ones as they stand.",
         query,
-        unit="dtdurations",
+        unit="dthms",
         colour=style.SECOND,
     )
 
@@ -111,7 +115,7 @@ def users_by_hour() -> timeseries.Panel:
         f"""
         SELECT hour AS time, count(DISTINCT user_id)::float8 AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE $__timeFilter(hour) AND {PEOPLE_SQL}
+        WHERE {HOURS_SQL} AND {PEOPLE_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -157,17 +161,20 @@ def funnel() -> bargauge.Panel:
         colour=style.GOOD,
         empty="No funnel is declared: add one to the pipeline's spec.funnels.",
         width=12,
+        height=11,
     )
 
 
-def top_pages() -> bargauge.Panel:
+def top_pages() -> table.Panel:
     """The ten pages with the most views."""
     query = sql(f"""
         SELECT page_path AS "Page", sum(views)::bigint AS "Views"
         FROM "${{schema}}".page_views_minute
         WHERE $__timeFilter(minute) AND {PEOPLE_SQL}
         GROUP BY page_path ORDER BY sum(views) DESC, page_path LIMIT 10""")
-    return style.bars("Top 10 pages", "The ten pages with the most views in the time range.", query, width=12)
+    return style.ranking(
+        "Top 10 pages", "The ten pages with the most views in the time range.", query, ("Page", "Views"), width=12
+    )
 
 
 def build() -> dict[str, Any]:

@@ -20,6 +20,8 @@ PROMETHEUS: Final = DataSourceRef("prometheus", "${prometheus}")
 
 PEOPLE_SQL: Final = "(NOT bot OR '${bots:raw}' <> 'false') AND (bot OR '${bots:raw}' <> 'true')"
 """Folds to a constant before the plan is made, so that it costs nothing."""
+HOURS_SQL: Final = "hour > $__timeFrom()::timestamptz - interval '1 hour' AND hour <= $__timeTo()::timestamptz"
+"""Hours that are at least partly in the time range."""
 PEOPLE: Final = "bot:${bots:raw}"
 POD: Final = 'namespace="$namespace",pod=~"$pipeline-(tracking-api|enricher|sink-.*)-.*"'
 

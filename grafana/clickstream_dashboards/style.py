@@ -15,7 +15,6 @@ from grafana_foundation_sdk.builders.common import (
     ReduceDataOptions,
     StackingConfig,
     TableFooterOptions,
-    TableSortByFieldState,
     VizLegendOptions,
     VizTextDisplayOptions,
     VizTooltipOptions,
@@ -54,7 +53,7 @@ def number(
     what: str,
     query: Target,
     *,
-    unit: str = "short",
+    unit: str = "locale",
     colour: str = ACCENT,
     decimals: int | None = None,
     levels: Levels = (),
@@ -69,12 +68,12 @@ def number(
         .datasource(query.source)
         .with_target(query)
         .unit(unit)
-        .no_value("no data yet")
+        .no_value("no data")
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
         .text_mode(common.BigValueTextMode.VALUE)
         .justify_mode(common.BigValueJustifyMode.CENTER)
-        .text(VizTextDisplayOptions().value_size(44))
+        .text(VizTextDisplayOptions().value_size(38))
         .reduce_options(ReduceDataOptions().calcs([calculation]).fields("").values(False))
         .thresholds(_thresholds(levels or ((None, colour),)))
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
@@ -115,7 +114,7 @@ def curve(
         .no_value(empty)
         .draw_style(style)
         .line_width(0 if bars else 2)
-        .fill_opacity(75 if bars else 12)
+        .fill_opacity(75 if bars else 0 if colours else 12)
         .line_interpolation(common.LineInterpolation.LINEAR)
         .gradient_mode(common.GraphGradientMode.NONE if bars else common.GraphGradientMode.OPACITY)
         .show_points(common.VisibilityMode.NEVER)
@@ -138,14 +137,13 @@ def bars(
     what: str,
     query: Target,
     *,
-    unit: str = "short",
+    unit: str = "locale",
     colour: str = ACCENT,
     empty: str = NO_CLICKS,
-    field: str = "",
     width: int = 6,
     height: int = 8,
 ) -> bargauge.Panel:
-    """A bar for each row of a table: its first text names it. `field`: which column, when there are several numbers."""
+    """A bar for each row of a table of a name and a number: for a few short names (`ranking` is for many or long ones)."""
     return (
         bargauge.Panel()
         .title(title)
@@ -153,6 +151,7 @@ def bars(
         .datasource(query.source)
         .with_target(query)
         .unit(unit)
+        .display_name("${__data.fields[0]}")  # otherwise a single row would be without its name
         .min(0)
         .no_value(empty)
         .orientation(common.VizOrientation.HORIZONTAL)
@@ -161,9 +160,7 @@ def bars(
         .show_unfilled(True)
         .min_viz_height(16)
         .text(VizTextDisplayOptions().title_size(13).value_size(15))
-        .reduce_options(
-            ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{field}$/" if field else "").values(True).limit(32)
-        )
+        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(True).limit(32))
         .thresholds(_thresholds(((None, colour),)))
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .span(width)
@@ -177,7 +174,7 @@ def rows(
     query: Target,
     columns: Mapping[str, Mapping[str, Any]],
     *,
-    sort: str | None = None,
+    header: bool = True,
     empty: str = NO_CLICKS,
     width: int = 12,
     height: int = 8,
@@ -190,16 +187,37 @@ def rows(
         .datasource(query.source)
         .with_target(query)
         .no_value(empty)
-        .show_header(True)
+        .show_header(header)
         .footer(TableFooterOptions().show(False).count_rows(False).reducer(["sum"]))
         .span(width)
         .height(height)
     )
-    if sort is not None:
-        panel.sort_by([TableSortByFieldState().display_name(sort).desc(True)])
+    # The panel's own words are for an empty table, not for an empty cell.
+    panel.override_by_regexp("/.*/", [DynamicConfigValue("noValue", "–")])
     for name, properties in columns.items():
         panel.override_by_name(name, [DynamicConfigValue(key, value) for key, value in properties.items()])
     return panel
+
+
+def ranking(
+    title: str,
+    what: str,
+    query: Target,
+    names: tuple[str, str],
+    *,
+    colour: str = ACCENT,
+    empty: str = NO_CLICKS,
+    width: int = 8,
+) -> table.Panel:
+    """The ten most frequent: names in full, their numbers as bars. `names`: the columns of the name and of the number."""
+    named, counted = names
+    cell = {
+        "unit": "locale",
+        "min": 0,
+        "custom.cellOptions": {"type": "gauge", "mode": "basic"},
+        "color": {"mode": "fixed", "fixedColor": colour},
+    }
+    return rows(title, what, query, {named: {}, counted: cell}, header=False, empty=empty, width=width, height=11)
 
 
 def share_cell(colour: str = ACCENT) -> dict[str, Any]:
@@ -214,6 +232,11 @@ def share_cell(colour: str = ACCENT) -> dict[str, Any]:
     }
 
 
+def null_as(text: str) -> dict[str, Any]:
+    """A value mapping: what stands for no value, quietly."""
+    return {"type": "special", "options": {"match": "null", "result": {"text": text, "color": QUIET, "index": 0}}}
+
+
 def change_cell() -> dict[str, Any]:
     """A column of relative changes: green up, red down."""
     return {
@@ -221,6 +244,7 @@ def change_cell() -> dict[str, Any]:
         "decimals": 0,
         "custom.width": 100,
         "custom.cellOptions": {"type": "color-text"},
+        "mappings": [null_as("new")],
         "thresholds": {
             "mode": "absolute",
             "steps": [

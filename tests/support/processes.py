@@ -57,13 +57,17 @@ class Process:
     def ops(self, path: str) -> tuple[int, str]:
         """Status and body of a GET on its ops server; (0, "") while there is none."""
         try:
-            port = int(self._port_file.read_text())
+            port = self.ops_port()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except (OSError, ValueError):
             return 0, ""
+
+    def ops_port(self) -> int:
+        """Port of its ops server. Raises OSError, ValueError while there is none."""
+        return int(self._port_file.read_text())
 
     def wait_ready(self) -> None:
         """Wait until /readyz says so."""

@@ -24,6 +24,10 @@ class Instruments:
         self._dead_letters = telemetry.counter(DEAD_LETTERS, "records written to dead-letters, by stage and code")
         self._unavailable = telemetry.counter(UNAVAILABLE, "requests answered with 503")
         self._requests = telemetry.histogram(REQUESTS, "time to answer, by route and status", _BUCKETS)
+        # Series that exist from the start: a rate over a counter that appears with its first error misses that error.
+        self._unavailable.add(0)
+        for code in Code:
+            self._rejected.add(0, {"code": code.value})
         telemetry.gauge(QUEUE, "records that wait for delivery", lambda: [(float(queued()), {})])
 
     def accepted(self, source: str, events: int) -> None:

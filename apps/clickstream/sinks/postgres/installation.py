@@ -19,6 +19,7 @@ from clickstream.contracts.pipeline import Pipeline
 from clickstream.sinks.postgres.connection import Connection
 from clickstream.sinks.postgres.declarations import declare_funnels, set_time_zone
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead
+from clickstream.sinks.postgres.reader import drop_reader, ensure_reader
 
 Progress = Callable[[str], None]
 
@@ -77,6 +78,7 @@ def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> N
         )
         set_time_zone(connection, pipeline.time_zone, progress)
         declare_funnels(connection, pipeline.funnels, progress)
+        ensure_reader(connection, schema, progress)
     Partitions(schema).ensure(connection, days_ahead())
     progress(f"schema {schema}: version {newest_version()} is installed")
 
@@ -108,6 +110,7 @@ def drop(connection: Connection, pipeline: Pipeline, progress: Progress) -> None
         _own(connection, pipeline)
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
     progress(f"schema {schema} is gone")
+    drop_reader(connection, schema, progress)
 
 
 def _own(connection: Connection, pipeline: Pipeline) -> None:

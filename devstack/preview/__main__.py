@@ -1,0 +1,48 @@
+"""`python -m devstack.preview --pipeline FILE`: serve the dashboards of a pipeline until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from clickstream.contracts.pipeline import load_pipeline
+from devstack.preview.board import Stores
+from devstack.preview.server import Preview, make_server
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 2 for a pipeline without both stores."""
+    parser = argparse.ArgumentParser(prog="python -m devstack.preview", description="Show a pipeline's dashboards.")
+    parser.add_argument("--pipeline", type=Path, required=True, metavar="FILE", help="the pipeline document")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) is a free one")
+    parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port there")
+    given = parser.parse_args(arguments)
+    try:
+        pipeline = load_pipeline(given.pipeline)
+    except ValueError as error:
+        sys.stderr.write(f"preview: {error}\n")
+        return 2
+    elasticsearch, postgres = pipeline.sinks.elasticsearch, pipeline.sinks.postgres
+    if elasticsearch is None or postgres is None or postgres.dsn is None:
+        sys.stderr.write("preview: it needs sinks.elasticsearch and sinks.postgres.dsn in the pipeline document\n")
+        return 2
+    url, dsn = elasticsearch.url, postgres.dsn
+    server = make_server(Preview(pipeline.names, lambda: Stores(pipeline.names, url, dsn)), given.port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    address = server.server_address
+    if given.port_file is not None:
+        given.port_file.write_text(f"{address[1]}\n", encoding="ascii")
+    sys.stdout.write(f"http://{address[0]!s}:{address[1]}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+    server.server_close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

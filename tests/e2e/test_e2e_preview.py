@@ -1,0 +1,141 @@
+"""The preview page in a real Chromium: the dashboards of the scenario, drawn without a Grafana, with the right numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from support.dashboards import send_scenario
+from support.processes import Process, wait_for
+from support.scenario import END
+from support.system import KEY, System
+
+from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
+from clickstream.contracts.topics import topics_of
+from devstack import Stack
+from devstack.topics import create_topics
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
+KINDS = ("overview", "live", "audience", "funnels")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    stack = Stack.up(home=tmp_path_factory.mktemp("servers"))
+    document = {
+        "namespace": "e2e",
+        "name": f"preview-{os.getpid()}",
+        "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+        "sources": [{"name": "web", "writeKey": KEY}],
+        "funnels": [{"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}],
+        "enricher": {"lateAfter": "30d"},
+        "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
+    }
+    pipeline = parse_pipeline(msgspec.json.encode(document))
+    create_topics(stack.kafka.bootstrap_servers, topics_of(pipeline))
+    started = System(pipeline, tmp_path_factory.mktemp("system"))
+    yield started
+    started.close()
+    stack.down(wipe=True)
+
+
+@pytest.fixture(scope="module")
+def preview(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("preview")
+    (folder / "pipeline.json").write_bytes(dump_pipeline(system.pipeline))
+    port = folder / "port"
+    process = Process(
+        "preview",
+        [
+            sys.executable,
+            "-m",
+            "devstack.preview",
+            "--pipeline",
+            str(folder / "pipeline.json"),
+            "--port-file",
+            str(port),
+        ],
+        folder,
+    )
+    wait_for(lambda: port.exists() and port.read_text().strip() != "", "the preview listens", process)
+    yield f"http://127.0.0.1:{port.read_text().strip()}/"
+    assert process.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1500, "height": 1600})
+    opened.wrong = []
+    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
+    opened.on("console", lambda said: opened.wrong.append(said.text) if said.type == "error" else None)
+    yield opened
+    assert opened.wrong == []
+    opened.close()
+
+
+def panel(page: Page, title: str):
+    return page.locator("section").filter(has=page.locator("h2").get_by_text(title, exact=True)).locator(".content")
+
+
+def drawn(page: Page, address: str, kind: str) -> None:
+    page.goto(f"{address}#{kind}")
+    page.wait_for_selector(f"body[data-drawn={kind}]", timeout=60_000)
+
+
+def test_empty_dashboards_say_what_to_do(preview: str, page: Page) -> None:
+    drawn(page, preview, "live")
+    assert "No clicks in this time range" in panel(page, "Top 10 pages").inner_text()
+    assert panel(page, "Users online now").inner_text() == "no data"
+
+
+def test_the_numbers_of_the_scenario_are_on_the_page(system: System, preview: str, page: Page, tmp_path: Path) -> None:
+    monday = send_scenario(system)
+    ago = int((datetime.now(UTC).timestamp() * 1_000 - monday) // 86_400_000) + 1
+    assert END < ago * 86_400_000 <= 30 * 86_400_000
+    address = f"{preview}?from=now-30d"
+    shown = {
+        "overview": {"Page views": "264", "Unique users": "8", "Sessions": "99", "Average session": "00:02:27"},
+        "live": {"Page views": "264"},
+        "audience": {"Median duration": "00:03:00", "Bounce rate": "21.2%"},
+        "funnels": {"Entered": "90", "Completed": "30", "Conversion": "33.3%"},
+    }
+    for kind in KINDS:
+        drawn(page, address, kind)
+        for title, text in shown[kind].items():
+            assert panel(page, title).inner_text() == text, (kind, title)
+        assert page.locator(".error").count() == 0
+        page.screenshot(path=tmp_path / f"{kind}.png")
+    drawn(page, address, "overview")
+    assert panel(page, "Top 10 pages").locator("tr").first.inner_text().split() == ["/", "90"]
+    assert panel(page, "Funnel: checkout").locator(".bar b").all_inner_texts() == [
+        "1. Homepage",
+        "2. Product",
+        "3. Checkout",
+    ]
+    assert panel(page, "Page views over time").locator("rect").count() > 0
+
+
+def test_a_choice_narrows_what_is_shown(preview: str, page: Page) -> None:
+    drawn(page, f"{preview}?from=now-30d", "overview")
+    page.get_by_label("Visitors").select_option("Bots")
+    panel(page, "Page views").get_by_text("31", exact=True).wait_for(timeout=20_000)
+    drawn(page, f"{preview}?from=now-30d", "audience")
+    page.get_by_label("Device").select_option("mobile")
+    panel(page, "Sessions").get_by_text("30", exact=True).wait_for(timeout=20_000)

@@ -1,0 +1,85 @@
+"""Every dashboard in a real browser, with a week of history and live traffic: no panel shows an error; pictures to look at.
+
+The pictures go to GRAFANA_PICTURES (a folder) when it is set, otherwise to the test's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from support.history import week
+from support.processes import Process, clickstream, wait_for
+from support.system import KEY, System
+
+from clickstream.contracts.dashboards import KINDS
+from devstack.preview.board import FOLDER
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+RANGES = {"overview": "now-7d", "live": "now-5m", "audience": "now-7d", "funnels": "now-7d", "health": "now-5m"}
+LIVE_SECONDS = 45
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium is not None, "the pictures need Chromium (Debian: chromium)"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def shop(new_system) -> System:
+    """A week of history."""
+    system = new_system("shop")
+    events = week(9_000)
+    for start in range(0, len(events), 500):
+        status, answer = system.post("/v1/events/batch", {"events": events[start : start + 500]})
+        assert (status, answer["rejected"]) == (202, [])
+    system.wait_stored(len(events), timeout=120)
+    return system
+
+
+@pytest.fixture(scope="module")
+def grafana(shop: System, run_grafana, tmp_path_factory):
+    """Watched while visitors are in the shop."""
+    running = run_grafana(shop)
+    visitors = Process(
+        "simulator",
+        clickstream("simulate", "--url", shop.url, "--rate", "20", "--time-scale", "0.5", "--seconds", "600"),
+        tmp_path_factory.mktemp("visitors"),
+        {"CLICKSTREAM_WRITE_KEY": KEY},
+    )
+    before = shop.stores.counts()[1]
+    wait_for(
+        lambda: shop.stores.counts()[1] > before + 20 * LIVE_SECONDS, "there is live traffic", visitors, timeout=180
+    )
+    yield running
+    visitors.end()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_panel_is_drawn_without_an_error(kind: str, grafana, browser: Browser, tmp_path: Path) -> None:
+    dashboard = json.loads((FOLDER / f"{kind}.json").read_text())
+    height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard["panels"]) * 38 + 90
+    page = browser.new_page(viewport={"width": 1500, "height": height})
+    url = grafana.grafana.dashboard_url(grafana.pipeline.names, kind)
+    page.goto(f"{url}?kiosk&from={RANGES[kind]}&to=now")
+    page.wait_for_load_state("networkidle", timeout=60_000)
+    titles = [p["title"].replace("${funnel}", "checkout") for p in dashboard["panels"]]
+    for title in titles:
+        page.get_by_text(title, exact=True).first.wait_for(timeout=30_000)
+    page.wait_for_timeout(2_000)  # animations
+    folder = Path(os.environ.get("GRAFANA_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{kind}.png")
+    assert page.locator('[data-testid="data-testid Panel status error"]').count() == 0
+    assert page.get_by_role("alert").count() == 0, page.get_by_role("alert").all_inner_texts()
+    page.close()

@@ -1,0 +1,148 @@
+"""What every panel shows for the scenario (tests/support/scenario.py), Monday 00:00 to Wednesday 17:00, worked out by hand.
+
+Page views  Mon 10 h × (4+3+1) = 80, + cat 1 = 81; Tue 10 h × (3+4+2) = 90, + cat 1 + bob 1 = 92;
+            Wed 8 h × (4+3+1+2) = 80, + bob 2 + kim 3 + online 5 + late 1 = 91; together 264.
+            Other clicks: 8 add_to_cart. Bots: 10 × 3 + 1 = 31. All clicks: 264 + 8 + 31 = 303.
+Pages       "/" Mon 10+10+10+1, Tue 10+10+10+1, Wed 8+8+8 + kim, cat, dan, eve = 31 + 31 + 28 = 90
+            "/products/a" Mon 20, Tue 20+1, Wed 16+3 = 60;  "/products/b" 10 + 10 + 8+8 = 36
+            "/checkout" 10 + 10 + 8+8+1+1 = 38;  "/cart" 10+10+8 = 28;  "/about" 10+1 = 11;  "/late" 1
+Users       Mon ann bob cat; Tue + dan eve (bob: only before midnight); Wed + fay gus kim: 3, 5, 8
+Sessions    Mon 30 + cat's over midnight = 31; Tue 30 + bob's over midnight = 31; Wed 32 + kim, gus, cat, dan, eve = 37: 99
+Seconds     Mon 10×180 + 10×240 + 1 = 4201; Tue 10×240 + 10×180 + 10×60 + 600 = 5400;
+            Wed 8×180 + 8×240 + 8×60 + 1080 + 30 = 4950; together 14551
+            in order: 0 × 21, 1, 30, 60 × 18, 180 × 28, …: the 50th of 99 is 180
+Funnel      first: all with "/" = entry "/" 80 + eve's 10 of Tuesday = 90 (Mon 31, Tue 31, Wed 28)
+            product after it: Mon 10+10+1, Tue 10+10+1, Wed 8+8+1+1 = 60;  checkout after that: 10, 10+1, 8+1 = 30
+            1st → 2nd: 1 s, 30 s, 28 × 60 s, 28 × 120 s, 300 s, 540 s: median 90;  2nd → 3rd: 28 × 120, 300, 540: 120
+            in the last day, from Tuesday 17:00: 30 s, 10 × 60, 10 × 120, 300, 540: median 120;  10 × 120, 300, 540: 120
+            on a phone (bob, eve): 10 + 10+1 + 8+1 = 30 entered, 1 + 8 completed; by search: cat's 10 of Monday, 0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.scenario import END, HOUR, MINUTE, MON, TUE, WED
+
+Rows = list[tuple[Any, ...]]
+ZEROS_LEFT_OUT = {"Clicks per second, last 5 minutes", "Page views by minute", "People and bots"}
+"""Panels that draw every second or minute; the table lists only those that have clicks."""
+S = 1_000
+
+
+def _hours(day: int, numbers: dict[int, float]) -> Rows:
+    return [((day + hour) * HOUR, number) for hour, number in numbers.items()]
+
+
+def _same(first: int, last: int, number: float) -> dict[int, float]:
+    return dict.fromkeys(range(first, last + 1), number)
+
+
+PAGES: Rows = [
+    ("/", 90), ("/products/a", 60), ("/checkout", 38), ("/products/b", 36), ("/cart", 28), ("/about", 11), ("/late", 1),
+]  # fmt: skip
+USERS_BY_HOUR: Rows = [
+    *_hours(MON, {**_same(9, 18, 3), 23: 1}),
+    *_hours(TUE, {0: 1, **_same(9, 18, 3), 23: 1}),
+    *_hours(WED, {0: 1, **_same(9, 11, 4), 12: 5, **_same(13, 15, 4), 16: 6}),
+]
+USERS_BY_DAY: Rows = [(MON * HOUR, 3), (TUE * HOUR, 5), (WED * HOUR, 8)]
+STEPS: Rows = [("1. Homepage", 90), ("2. Product", 60), ("3. Checkout", 30)]
+
+VIEWS_BY_MINUTE: Rows = [
+    *[((MON + h) * HOUR + m * MINUTE, 1) for h in range(9, 19) for m in (0, 1, 2, 3, 10, 12, 14, 20)],
+    ((MON + 23) * HOUR + 59 * MINUTE, 1),
+    (TUE * HOUR, 1),
+    *[((TUE + h) * HOUR + m * MINUTE, 1) for h in range(9, 19) for m in (0, 2, 4, 10, 11, 12, 13, 30, 31)],
+    ((TUE + 23) * HOUR + 56 * MINUTE, 1),
+    (WED * HOUR + 1 * MINUTE, 1),
+    (WED * HOUR + 6 * MINUTE, 1),
+    # 9:30: dan's, and ann's that came too late for a session. 12:00 and 12:18: kim's. 16:54 …: the last ones.
+    *[
+        ((WED + h) * HOUR + m * MINUTE, 1 + ((h, m) in {(9, 30), (12, 0)}))
+        for h in range(9, 17)
+        for m in (0, 1, 2, 3, *((9,) if h == 12 else ()), 10, 12, 14, *((18,) if h == 12 else ()), 20, 30, 31)
+    ],
+    ((WED + 16) * HOUR + 54 * MINUTE, 1),
+    ((WED + 16) * HOUR + 57 * MINUTE, 1),
+    ((WED + 16) * HOUR + 59 * MINUTE, 3),
+]
+ADDED_TO_CART: Rows = [((WED + h) * HOUR + 11 * MINUTE, 1) for h in range(9, 17)]
+
+EXPECTED: dict[tuple[str, str], list[Rows]] = {
+    ("overview", "Users online now"): [[("all", 3)]],
+    ("overview", "Page views"): [[(264,)]],
+    ("overview", "Unique users"): [[(8,)]],
+    ("overview", "Sessions"): [[(99,)]],
+    ("overview", "Average session"): [[(14551 / 99,)]],
+    ("overview", "Conversion"): [[(30 / 90,)]],
+    ("overview", "Page views over time"): [
+        [
+            *_hours(MON, {**_same(9, 18, 8), 23: 1}),
+            *_hours(TUE, {0: 1, **_same(9, 18, 9), 23: 1}),
+            *_hours(WED, {0: 2, 9: 11, 10: 10, 11: 10, 12: 13, **_same(13, 15, 10), 16: 15}),
+        ]
+    ],
+    ("overview", "Unique users by hour"): [USERS_BY_HOUR],
+    ("overview", "Unique users by day"): [USERS_BY_DAY],
+    ("overview", "Funnel: ${funnel}"): [STEPS],
+    ("overview", "Top 10 pages"): [PAGES],
+    ("live", "Users online now"): [[("all", 3)]],
+    ("live", "Clicks in the last minute"): [[("all", 3)]],
+    ("live", "Page views"): [[("all", 264)]],
+    ("live", "Unique users"): [[("all", 8)]],
+    # Only the seconds and minutes that have clicks are listed (ZEROS_LEFT_OUT).
+    ("live", "Clicks per second, last 5 minutes"): [
+        [(END - 180 * S, 1), (END - 50 * S, 1), (END - 30 * S, 1), (END - 20 * S, 1)]
+    ],
+    ("live", "Page views by minute"): [VIEWS_BY_MINUTE],
+    ("live", "Top 10 pages"): [PAGES],
+    ("live", "Channels"): [[("direct", 254), ("search", 10)]],
+    ("live", "Referrers"): [[("www.google.com", 10)]],
+    # On a phone: Mon bob 30; Tue eve 20, bob 1; Wed eve 32 + 2, bob 2.
+    ("live", "Devices"): [[("desktop", 177), ("mobile", 87)]],
+    ("live", "Countries"): [[("unknown", 264)]],
+    ("live", "People and bots"): [
+        sorted(VIEWS_BY_MINUTE + ADDED_TO_CART),
+        [*[((TUE + h) * HOUR + 45 * MINUTE, 3) for h in range(9, 19)], ((WED + 16) * HOUR + 59 * MINUTE, 1)],
+    ],
+    ("audience", "Sessions"): [[(99,)]],
+    ("audience", "Average duration"): [[(14551 / 99,)]],
+    ("audience", "Median duration"): [[(180,)]],
+    ("audience", "Bounce rate"): [[(21 / 99,)]],  # Mon cat 10; Wed ann 8, gus, cat, dan
+    ("audience", "Pages per session"): [[(263 / 99,)]],  # all but the one that came too late
+    ("audience", "New users"): [[(1,)]],
+    ("audience", "Active users by hour"): [USERS_BY_HOUR],
+    ("audience", "Active users by day"): [USERS_BY_DAY],
+    ("audience", "Active users by week"): [[(MON * HOUR, 8)]],
+    ("audience", "New and returning users by day"): [[(MON * HOUR, 3, 0), (TUE * HOUR, 2, 3), (WED * HOUR, 3, 5)]],
+    ("audience", "Sessions by hour"): [
+        [
+            *_hours(MON, {**_same(9, 18, 3), 23: 1}),
+            *_hours(TUE, {**_same(9, 18, 3), 23: 1}),
+            *_hours(WED, {**_same(9, 11, 4), 12: 5, **_same(13, 15, 4), 16: 8}),
+        ]
+    ],
+    ("audience", "Entry pages"): [[("/", 80), ("/about", 11), ("/checkout", 8)]],
+    ("audience", "Exit pages"): [
+        [("/products/b", 36), ("/", 30), ("/checkout", 30), ("/products/a", 2), ("/about", 1)]
+    ],
+    ("audience", "Top pages and their trend"): [[(page, views, 0, None) for page, views in PAGES]],
+    ("funnels", "Entered"): [[(90,)]],
+    ("funnels", "Completed"): [[(30,)]],
+    ("funnels", "Conversion"): [[(30 / 90,)]],
+    ("funnels", "Outside the funnel"): [[(9 / 99,)]],
+    ("funnels", "Sessions by step"): [STEPS],
+    ("funnels", "From step to step"): [
+        [("Homepage", 90, 1, None, None), ("Product", 60, 60 / 90, 60 / 90, 30), ("Checkout", 30, 30 / 90, 30 / 60, 30)]
+    ],
+    ("funnels", "Time to the step, last day"): [[("2. Product", 120), ("3. Checkout", 120)]],
+    ("funnels", "Conversion by day"): [[(MON * HOUR, 10 / 31), (TUE * HOUR, 11 / 31), (WED * HOUR, 9 / 28)]],
+    # 16:30 to 17:00: cat and dan saw the homepage, eve a product as well.
+    ("funnels", "Last 30 minutes, live"): [[("checkout:1", 3), ("checkout:2", 1)]],
+    ("funnels", "By device"): [[("desktop", 60, 21, 21 / 60), ("mobile", 30, 9, 9 / 30)]],
+    ("funnels", "By channel"): [[("direct", 80, 30, 30 / 80), ("search", 10, 0, 0)]],
+    ("funnels", "By country"): [[("unknown", 90, 30, 30 / 90)]],
+    ("funnels", "Versions"): [[(1, "Homepage (/) → Product (/products/*) → Checkout (/checkout)", None, None)]],
+}
+"""(dashboard, panel) → the rows of each target; times in ms since Monday 00:00."""
