@@ -19,8 +19,8 @@ from support.system import KEY, System
 
 from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
-from devstack.topics import create_topics
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
@@ -40,7 +40,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
     }
     pipeline = parse_pipeline(msgspec.json.encode(document))
-    create_topics(stack.kafka.bootstrap_servers, topics_of(pipeline))
+    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
     started = System(pipeline, tmp_path_factory.mktemp("system"))
     yield started
     started.close()

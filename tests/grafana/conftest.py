@@ -20,11 +20,11 @@ from support.system import KEY, System
 
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
 from devstack.grafana import Grafana, prometheus_command, prometheus_settings
 from devstack.ports import free_ports
 from devstack.preview.board import Stores
-from devstack.topics import create_topics
 
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
 
@@ -52,7 +52,7 @@ def new_system(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
         }
         pipeline = parse_pipeline(msgspec.json.encode(document))
-        create_topics(stack.kafka.bootstrap_servers, topics_of(pipeline))
+        TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
         started.append(System(pipeline, tmp_path_factory.mktemp(name)))
         return started[-1]
 
