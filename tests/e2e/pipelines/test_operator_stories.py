@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from e2e.pipelines.surroundings import RESYNC_SECONDS, USER, Surroundings, pipeline, secret
+from e2e.pipelines.conftest import rights
+from e2e.pipelines.surroundings import RESYNC_SECONDS, SYSTEM, USER, Surroundings, pipeline, secret
 
 CHILDREN = {
     "deployment": {"tracking-api", "enricher", "sink-elasticsearch", "sink-postgres"},
@@ -302,6 +303,25 @@ def test_a_missing_right_shows_as_a_condition(cluster, web):
     finally:
         cluster.patch("clusterrole", "clickstream-operator", {"rules": rules})
     cluster.until_ready("shop", web)
+
+
+def test_an_operator_for_one_namespace_needs_no_right_anywhere_else(control_plane, web):
+    other = f"{web}-other"
+    control_plane.namespace(other)
+    given = rights(
+        "--set", f"watchNamespaces={{{web}}}", "--set", "nameOverride=narrow", "--set", "rbac.aggregate=false"
+    )
+    assert not any(each["kind"].startswith("Cluster") for each in given)
+    control_plane.apply(*given)
+    kubeconfig = control_plane.api.service_account_kubeconfig(SYSTEM, "narrow")
+    control_plane.apply(pipeline(namespace=web), pipeline(namespace=other))
+    control_plane.start_operator(kubeconfig, OPERATOR_NAMESPACES=web)
+    try:
+        control_plane.until_ready("shop", web)
+        assert "status" not in control_plane.get("csp", "shop", other)
+    finally:
+        assert control_plane.stop_operator() == 0, control_plane.log()[-3_000:]
+        control_plane.delete("csp", "shop", other)
 
 
 def test_it_may_be_killed_at_any_point_and_converges(control_plane, web):

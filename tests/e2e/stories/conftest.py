@@ -1,0 +1,30 @@
+"""One platform for all stories, since it takes minutes to make; each story has a pipeline of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.stories.platform import ROOT, Json, Platform, platform
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform(tmp_path_factory.mktemp("platform")) as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+def minimal(name: str, **spec: object) -> list[Json]:
+    """manifests/examples/minimal.yaml as it stands, under another name, with members of its spec replaced."""
+    secret, pipeline = yaml.safe_load_all((ROOT / "manifests" / "examples" / "minimal.yaml").read_text())
+    pipeline["metadata"]["name"] = name
+    pipeline["spec"] |= spec
+    return [secret, pipeline]
