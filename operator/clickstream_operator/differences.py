@@ -6,28 +6,35 @@ the point of server-side apply. In lists whose items have a name, items of other
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
+from clickstream_operator.quantities import same_quantity
+
+_QUANTITIES: Final = re.compile(r"\.(requests|limits)\.[^.]+$|\.sizeLimit$")
 _MERGE_KEYS: Final = ("name", "containerPort", "mountPath", "uid", "topologyKey")
 
 
 def differs(wanted: Any, live: Any, path: str = "") -> str | None:
     """The path of the first difference, None when there is none."""
     if isinstance(wanted, dict):
-        if not isinstance(live, dict):
-            return path or "."
-        for name, value in wanted.items():
-            if name not in live:
-                if _is_empty(value):  # the API server leaves empty members out
-                    continue
-                return f"{path}.{name}"
-            found = differs(value, live[name], f"{path}.{name}")
-            if found is not None:
-                return found
-        return None
+        return _dict_differs(wanted, live, path)
     if isinstance(wanted, list):
         return _list_differs(wanted, live, path)
-    return None if wanted == live else path
+    same = wanted == live or (_QUANTITIES.search(path) is not None and same_quantity(wanted, live))
+    return None if same else path
+
+
+def _dict_differs(wanted: dict[str, Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, dict):
+        return path or "."
+    for name, value in wanted.items():
+        where = f"{path}.{name}"
+        # The API server leaves empty members out.
+        found = differs(value, live[name], where) if name in live else None if _is_empty(value) else where
+        if found is not None:
+            return found
+    return None
 
 
 def _list_differs(wanted: list[Any], live: Any, path: str) -> str | None:

@@ -78,7 +78,6 @@ def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         settings.posting.loggers = False  # Events are for people: conditions, not log lines
-        settings.scanning.disabled = False
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.networking.request_timeout = 30

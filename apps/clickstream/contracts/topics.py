@@ -47,6 +47,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 # A paused enricher that wakes up may write an older version after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
                 "max.message.bytes": str(_RECORD_BYTES),
+                **_in_sync(topics.sessions.replicas),
             },
         ),
         _log(names.dead_letters, topics.dead_letters),
@@ -59,6 +60,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "min.compaction.lag.ms": str(_HOUR_MS),
                 "delete.retention.ms": str(_DAY_MS),
                 "max.message.bytes": str(_RECORD_BYTES),
+                **_in_sync(topics.raw_clicks.replicas),
             },
         ),
     )
@@ -79,5 +81,11 @@ def _log(name: str, spec: TopicSpec) -> Topic:
             "cleanup.policy": "delete",
             "retention.ms": str(duration_ms(spec.retention)),
             "max.message.bytes": str(_RECORD_BYTES),
+            **_in_sync(spec.replicas),
         },
     )
+
+
+def _in_sync(replicas: int | None) -> dict[str, str]:
+    """What acks=all means: with three copies or more, two have the record; otherwise the brokers' own rule counts."""
+    return {"min.insync.replicas": "2"} if replicas is not None and replicas >= 3 else {}

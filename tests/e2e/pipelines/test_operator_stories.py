@@ -56,7 +56,9 @@ def test_one_resource_makes_a_whole_pipeline(cluster, web):
 
 
 def test_at_rest_nothing_is_written_and_what_is_touched_by_hand_comes_back(cluster, web):
-    cluster.apply(pipeline(namespace=web, trackingApi={"ingress": {"host": "clicks.example.com"}}))
+    resources = {"requests": {"cpu": "1000m", "memory": "1024Mi"}}  # which the API server writes as 1 and 1Gi
+    api = {"ingress": {"host": "clicks.example.com"}, "resources": resources}
+    cluster.apply(pipeline(namespace=web, trackingApi=api))
     cluster.until_ready("shop", web)
     cluster.until(
         "the autoscaler has brought the tracking API to its minimum, and the status tells it",

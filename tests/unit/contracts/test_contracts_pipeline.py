@@ -93,6 +93,10 @@ def test_the_changelog_has_the_partitions_of_its_source_and_keeps_recent_version
     topics = {topic.name: topic for topic in topics_of(pipeline)}
     changelog = topics[pipeline.names.enricher_changelog]
     assert (changelog.partitions, changelog.replicas) == (12, 3)
+    assert changelog.config["min.insync.replicas"] == "2", "acks=all must not mean a single copy"
+    assert "min.insync.replicas" not in topics_of(parse())[0].config, (
+        "fewer copies, or the brokers' own number: their rule"
+    )
     assert changelog.config["cleanup.policy"] == "compact"
     assert changelog.config["min.compaction.lag.ms"] == "3600000"
     sessions = topics[pipeline.names.sessions]

@@ -51,6 +51,12 @@ def test_a_spec_of_another_shape_names_the_field():
         ({"a": [{"port": 1}]}, {"a": [{"port": 2}]}, ".a[0].port"),
         ({"a": {"b": 1}}, {"a": "text"}, ".a"),
         ({"a": [1]}, {"a": {"0": 1}}, ".a"),
+        ({"requests": {"cpu": "1000m", "memory": "1024Mi"}}, {"requests": {"cpu": "1", "memory": "1Gi"}}, None),
+        ({"limits": {"memory": "1.5Gi", "cpu": "0.1"}}, {"limits": {"memory": "1536Mi", "cpu": "100m"}}, None),
+        ({"limits": {"memory": "1e3"}}, {"limits": {"memory": "1k"}}, None),
+        ({"limits": {"memory": "1G"}}, {"limits": {"memory": "1Gi"}}, ".limits.memory"),
+        ({"limits": {"memory": "lots"}}, {"limits": {"memory": "1Gi"}}, ".limits.memory"),
+        ({"other": {"cpu": "1000m"}}, {"other": {"cpu": "1"}}, ".other.cpu"),
     ],
 )
 def test_drift_is_a_field_of_ours_that_is_not_as_it_was_sent(wanted, live, where):
