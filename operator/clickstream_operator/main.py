@@ -11,6 +11,7 @@ from typing import Final
 
 import kopf
 import kubernetes
+from kopf._core.engines import peering
 
 from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
@@ -72,6 +73,8 @@ def _run(settings: OperatorSettings, client: kubernetes.client.ApiClient) -> int
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,
+            # kopf would ask for the user's name otherwise, and a pod's user need not have one.
+            identity=peering.Identity("clickstream-operator"),
             ready_flag=watching,
         )
     finally:

@@ -227,7 +227,14 @@ def platform(folder: Path) -> Iterator[Platform]:
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": RESTRICTED}}
             ))  # fmt: skip
         install(made.kubectl, SPACE)
-        made.helm("upgrade", "--install", *RELEASE, "--wait", "--timeout", "120s", *image_values())
+        made.helm("upgrade", "--install", *RELEASE, *image_values())
+        try:
+            made.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=120s")
+        except StartError as error:
+            told = made.kubectl("-n", SYSTEM, "describe", "pods") + made.kubectl(
+                "-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name", "--tail=50", "--prefix"
+            )
+            raise AssertionError(told[-8_000:]) from error
         yield made
 
 
