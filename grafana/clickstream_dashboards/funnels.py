@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import PEOPLE, PEOPLE_SQL, SESSIONS, by_key, chosen, count, search, sql
 
 FUNNEL_NAMES: Final = 'SELECT DISTINCT funnel FROM "${schema}".funnels ORDER BY 1'
@@ -124,8 +124,8 @@ def drop_off() -> table.Panel:
         "How many of the first and of the previous step went on, and how many left before it.",
         query,
         {
-            "Of first": style.share_cell(style.GOOD) | {"custom.width": 150},
-            "Of previous": style.share_cell() | {"custom.width": 150},
+            "Of first": cells.share_cell(style.GOOD) | {"custom.width": 150},
+            "Of previous": cells.share_cell() | {"custom.width": 150},
             "Sessions": {"custom.width": 85, "unit": "locale"},
             "Left": {"custom.width": 75, "unit": "locale"},
         },
@@ -204,7 +204,7 @@ def _by(title: str, column: str, name: str) -> table.Panel:
         f"Entered, completed and conversion by {name.lower()}.",
         query,
         {
-            "Conversion": style.share_cell(style.GOOD),
+            "Conversion": cells.share_cell(style.GOOD),
             "Entered": {"custom.width": 80, "unit": "locale"},
             "Completed": {"custom.width": 95, "unit": "locale"},
         },

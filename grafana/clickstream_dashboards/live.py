@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import (
     CLICKS,
     PEOPLE,
@@ -174,7 +174,7 @@ def latest() -> table.Panel:
         "The 50 newest clicks that the filters above let through.",
         documents(_FILTER, 50),
         {
-            name: {"displayName": shown, "mappings": [style.null_as("–")]}
+            name: {"displayName": shown, "mappings": [cells.null_as("–")]}
             | ({} if width is None else {"custom.width": width})
             for name, (shown, width) in wanted.items()
         },
