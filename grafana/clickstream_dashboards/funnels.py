@@ -124,8 +124,8 @@ def drop_off() -> table.Panel:
         "How many of the first and of the previous step went on, and how many left before it.",
         query,
         {
-            "Of first": cells.share_cell(style.GOOD) | {"custom.width": 150},
-            "Of previous": cells.share_cell() | {"custom.width": 150},
+            "Of first": cells.share_cell(style.GOOD) | {"custom.width": 130},
+            "Of previous": cells.share_cell() | {"custom.width": 130},
             "Sessions": {"custom.width": 85, "unit": "locale"},
             "Left": {"custom.width": 75, "unit": "locale"},
         },
