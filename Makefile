@@ -63,6 +63,10 @@ dashboards: $(VENV)/ready ## Generate grafana/dashboards/*.json from grafana/cli
 golden: $(VENV)/ready ## Write the operator's golden files (tests/golden) anew
 	@PYTHONPATH=tests $(BIN)/python -m support.golden
 
+.PHONY: bench-panels
+bench-panels: $(VENV)/ready ## Measure every dashboard panel's query on a million clicks
+	@$(BIN)/python -m bench.panels $(CLICKS)
+
 .PHONY: lint
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	@$(BIN)/ruff check .

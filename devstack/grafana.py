@@ -174,7 +174,7 @@ def prometheus_command(program: str, folder: Path, port: int, settings: Mapping[
 def _source(names: Names, source: str, plugin: str, url: str, settings: dict[str, Any]) -> dict[str, Any]:
     uid = source_uid(names, source)
     return {
-        "name": uid,
+        "name": f"{names.pipeline} {source}",
         "uid": uid,
         "type": plugin,
         "access": "proxy",

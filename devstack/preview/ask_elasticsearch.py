@@ -15,7 +15,7 @@ from devstack.preview.variables import Range, Variables
 _TITLES: Final = {"count": "Count", "cardinality": "Unique Count", "avg": "Average"}
 
 
-def body_of(target: Mapping[str, Any], variables: Variables, range_: Range) -> dict[str, Any]:
+def body_of(target: Mapping[str, Any], variables: Variables, range_: Range, interval_ms: int) -> dict[str, Any]:
     """The search request."""
     lucene = variables.replace(target["query"], "lucene")
     filters: list[dict[str, Any]] = [
@@ -36,7 +36,7 @@ def body_of(target: Mapping[str, Any], variables: Variables, range_: Range) -> d
         }
     bucket = target["bucketAggs"][0]
     inner = {} if metric["type"] == "count" else {"aggs": {"metric": _metric(metric)}}
-    return body | {"aggs": {"bucket": _bucket(bucket, range_) | inner}}
+    return body | {"aggs": {"bucket": _bucket(bucket, range_, interval_ms) | inner}}
 
 
 def ask_elasticsearch(search: Search, index: str, target: Mapping[str, Any], body: dict[str, Any]) -> Table:
@@ -61,13 +61,13 @@ def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {metric["type"]: {"field": metric["field"]} | settings}
 
 
-def _bucket(bucket: Mapping[str, Any], range_: Range) -> dict[str, Any]:
+def _bucket(bucket: Mapping[str, Any], range_: Range, interval_ms: int) -> dict[str, Any]:
     settings = bucket["settings"]
     if bucket["type"] == "date_histogram":
         return {
             "date_histogram": {
                 "field": bucket["field"],
-                "fixed_interval": settings["interval"],
+                "fixed_interval": f"{interval_ms}ms" if settings["interval"] == "auto" else settings["interval"],
                 "min_doc_count": int(settings["min_doc_count"]),
                 "extended_bounds": {"min": range_.since_ms, "max": range_.until_ms},
                 "format": "epoch_millis",

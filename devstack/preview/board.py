@@ -84,7 +84,9 @@ class Board:
                 }
             ],
         }
-        table = ask_elasticsearch(stores.search, stores.index("clicks"), target, body_of(target, variables, range_))
+        table = ask_elasticsearch(
+            stores.search, stores.index("clicks"), target, body_of(target, variables, range_, 1_000)
+        )
         return [str(value) for value in table.columns[0].values]
 
     def ask(self, panel_id: int, stores: Stores, range_: Range, chosen: Mapping[str, Choice]) -> list[Table]:
@@ -96,10 +98,10 @@ class Board:
         answers = []
         for target in panel["targets"]:
             source = target["datasource"]["uid"].strip("${}")
+            interval = range_.interval_ms(panel.get("interval"))
             if source == "postgres":
-                interval = range_.interval_ms(panel.get("interval"))
                 answers.append(ask_postgres(stores.connection, sql_of(target, variables, range_, interval)))
             else:
-                body = body_of(target, variables, range_)
+                body = body_of(target, variables, range_, interval)
                 answers.append(ask_elasticsearch(stores.search, stores.index(source), target, body))
         return answers

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import HOURS_SQL, PEOPLE_SQL, chosen, sql
 
 _CHOSEN: Final = f"""$__timeFilter(started_at) AND {PEOPLE_SQL}
@@ -226,7 +226,7 @@ def top_pages() -> table.Panel:
         {
             "Views": {"custom.width": 90, "unit": "locale"},
             "Before": {"custom.width": 90, "unit": "locale"},
-            "Change": style.change_cell(),
+            "Change": cells.change_cell(),
         },
         height=11,
     )

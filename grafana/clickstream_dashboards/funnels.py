@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import PEOPLE, PEOPLE_SQL, SESSIONS, by_key, chosen, count, search, sql
 
 FUNNEL_NAMES: Final = 'SELECT DISTINCT funnel FROM "${schema}".funnels ORDER BY 1'
@@ -105,9 +105,9 @@ def drop_off() -> table.Panel:
     """Conversion and loss from step to step."""
     query = sql(f"""
         SELECT step_name AS "Step", sessions AS "Sessions",
-               sessions::float8 / nullif(first_value(sessions) OVER w, 0) AS "Of the first",
-               sessions::float8 / nullif(lag(sessions) OVER w, 0) AS "Of the previous",
-               lag(sessions) OVER w - sessions AS "Left before it"
+               sessions::float8 / nullif(first_value(sessions) OVER w, 0) AS "Of first",
+               sessions::float8 / nullif(lag(sessions) OVER w, 0) AS "Of previous",
+               lag(sessions) OVER w - sessions AS "Left"
         FROM (
             SELECT f.step, f.step_name, count(s.session_id) AS sessions
             FROM "${{schema}}".funnels f
@@ -124,10 +124,10 @@ def drop_off() -> table.Panel:
         "How many of the first and of the previous step went on, and how many left before it.",
         query,
         {
-            "Of the first": style.share_cell(style.GOOD),
-            "Of the previous": style.share_cell(),
-            "Sessions": {"custom.width": 90},
-            "Left before it": {"custom.width": 110},
+            "Of first": cells.share_cell(style.GOOD) | {"custom.width": 130},
+            "Of previous": cells.share_cell() | {"custom.width": 130},
+            "Sessions": {"custom.width": 85, "unit": "locale"},
+            "Left": {"custom.width": 75, "unit": "locale"},
         },
         empty=_NO_FUNNEL,
         width=10,
@@ -204,9 +204,9 @@ def _by(title: str, column: str, name: str) -> table.Panel:
         f"Entered, completed and conversion by {name.lower()}.",
         query,
         {
-            "Conversion": style.share_cell(style.GOOD),
-            "Entered": {"custom.width": 80},
-            "Completed": {"custom.width": 95},
+            "Conversion": cells.share_cell(style.GOOD),
+            "Entered": {"custom.width": 80, "unit": "locale"},
+            "Completed": {"custom.width": 95, "unit": "locale"},
         },
         empty=style.NO_SESSIONS,
         width=8,

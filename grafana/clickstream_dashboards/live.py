@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import (
     CLICKS,
     PEOPLE,
@@ -75,10 +75,10 @@ def views_by_minute() -> timeseries.Panel:
     """Page views by minute."""
     return style.curve(
         "Page views by minute",
-        "Clicks of type page_view by the minute of their event time.",
-        [search(_VIEWS, count(), by_time("1m"), alias="Page views")],
+        "Clicks of type page_view by the minute of their event time; in a long time range by as many as a point stands for.",
+        [search(_VIEWS, count(), by_time("auto"), alias="Page views")],
         bars=True,
-    )
+    ).interval("1m")
 
 
 def top_pages() -> table.Panel:
@@ -146,15 +146,15 @@ def people_and_bots() -> timeseries.Panel:
         "People and bots",
         "Clicks of every type by minute, whatever is chosen above for Visitors.",
         [
-            search(f"bot:false AND {others}", count(), by_time("1m"), alias="People"),
-            search(f"bot:true AND {others}", count(), by_time("1m"), alias="Bots", ref="B"),
+            search(f"bot:false AND {others}", count(), by_time("auto"), alias="People"),
+            search(f"bot:true AND {others}", count(), by_time("auto"), alias="Bots", ref="B"),
         ],
         colours={"People": style.ACCENT, "Bots": style.QUIET},
         bars=True,
         stacked=True,
         width=8,
         height=6,
-    )
+    ).interval("1m")
 
 
 def latest() -> table.Panel:
@@ -174,7 +174,7 @@ def latest() -> table.Panel:
         "The 50 newest clicks that the filters above let through.",
         documents(_FILTER, 50),
         {
-            name: {"displayName": shown, "mappings": [style.null_as("–")]}
+            name: {"displayName": shown, "mappings": [cells.null_as("–")]}
             | ({} if width is None else {"custom.width": width})
             for name, (shown, width) in wanted.items()
         },

@@ -97,7 +97,7 @@ def distinct(field: str) -> Json:
 
 
 def by_time(interval: str, field: str = "event_time") -> Json:
-    """Buckets of a fixed interval, empty ones included."""
+    """Buckets of a fixed interval, or (`auto`) of what a point of the panel stands for; empty ones included."""
     settings = {"interval": interval, "min_doc_count": "0", "trimEdges": "0"}
     return {"id": "2", "type": "date_histogram", "field": field, "settings": settings}
 

@@ -220,42 +220,6 @@ def ranking(
     return rows(title, what, query, {named: {}, counted: cell}, header=False, empty=empty, width=width, height=11)
 
 
-def share_cell(colour: str = ACCENT) -> dict[str, Any]:
-    """A column of shares (0 to 1), drawn as bars."""
-    return {
-        "unit": "percentunit",
-        "decimals": 1,
-        "min": 0,
-        "max": 1,
-        "custom.cellOptions": {"type": "gauge", "mode": "basic"},
-        "color": {"mode": "fixed", "fixedColor": colour},
-    }
-
-
-def null_as(text: str) -> dict[str, Any]:
-    """A value mapping: what stands for no value, quietly."""
-    return {"type": "special", "options": {"match": "null", "result": {"text": text, "color": QUIET, "index": 0}}}
-
-
-def change_cell() -> dict[str, Any]:
-    """A column of relative changes: green up, red down."""
-    return {
-        "unit": "percentunit",
-        "decimals": 0,
-        "custom.width": 100,
-        "custom.cellOptions": {"type": "color-text"},
-        "mappings": [null_as("new")],
-        "thresholds": {
-            "mode": "absolute",
-            "steps": [
-                {"color": BAD, "value": None},
-                {"color": QUIET, "value": -0.005},
-                {"color": GOOD, "value": 0.005},
-            ],
-        },
-    }
-
-
 def _thresholds(levels: Levels) -> ThresholdsConfig:
     return (
         ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps([Threshold(value, colour) for value, colour in levels])

@@ -120,7 +120,7 @@ def test_the_numbers_of_the_scenario_are_on_the_page(system: System, preview: st
         drawn(page, address, kind)
         for title, text in shown[kind].items():
             assert panel(page, title).inner_text() == text, (kind, title)
-        assert page.locator(".error").count() == 0
+        assert page.locator(".error").all_inner_texts() == [], kind
         page.screenshot(path=tmp_path / f"{kind}.png")
     drawn(page, address, "overview")
     assert panel(page, "Top 10 pages").locator("tr").first.inner_text().split() == ["/", "90"]

@@ -68,7 +68,7 @@ def grafana(shop: System, run_grafana, tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_panel_is_drawn_without_an_error(kind: str, grafana, browser: Browser, tmp_path: Path) -> None:
     dashboard = json.loads((FOLDER / f"{kind}.json").read_text())
-    height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard["panels"]) * 38 + 90
+    height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard["panels"]) * 38 + 24
     page = browser.new_page(viewport={"width": 1500, "height": height})
     url = grafana.grafana.dashboard_url(grafana.pipeline.names, kind)
     page.goto(f"{url}?kiosk&from={RANGES[kind]}&to=now")

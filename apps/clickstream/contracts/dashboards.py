@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,12 +32,14 @@ def source_uid(names: Names, source: str) -> str:
     return f"clickstream-{_digest(names)}-{source}"
 
 
-def dashboard_of(document: Mapping[str, Any], names: Names, sources: Mapping[str, str] | None = None) -> dict[str, Any]:
+def dashboard_of(
+    document: Mapping[str, Any], names: Names, sources: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
     """The pipeline's copy of a committed dashboard. `document` stays as it is.
 
     `sources`: uid of a data source by variable name, where it is not the pipeline's own (`source_uid`), such as the
-    cluster's Prometheus; without one for `prometheus` the reader chooses. Raises KeyError for a JSON that is no
-    dashboard of ours.
+    cluster's Prometheus; None, and `prometheus` unless it is given: the reader chooses. Raises KeyError for a JSON that
+    is no dashboard of ours.
     """
     made = copy.deepcopy(dict(document))
     kind = str(made["uid"]).removeprefix("clickstream-")
@@ -50,15 +51,15 @@ def dashboard_of(document: Mapping[str, Any], names: Names, sources: Mapping[str
         link["tags"] = [tag if each == PIPELINE_TAG else each for each in link["tags"]]
     constants = {"pipeline": names.pipeline, "namespace": names.namespace, "schema": names.schema}
     own = {source: source_uid(names, source) for source in SOURCES if source != "prometheus"} | dict(sources or {})
+    # A constant, not a choice of one: a choice goes by the data source's name, which whoever provisions it may change.
+    constants |= {source: uid for source, uid in own.items() if uid is not None}
     for variable in made["templating"]["list"]:
         name = variable["name"]
         if name in constants:
             option = {"selected": True, "text": constants[name], "value": constants[name]}
-            variable |= {"query": constants[name], "current": option, "options": [option]}
-        elif name in own and variable["type"] == "datasource":
-            option = {"selected": True, "text": own[name], "value": own[name]}
-            # Only the one: a Grafana that takes names for values would choose the first of all otherwise.
-            variable |= {"current": option, "regex": f"/^{re.escape(own[name])}$/", "hide": 2}
+            variable |= {
+                "type": "constant", "query": constants[name], "current": option, "options": [option], "hide": 2,
+            }  # fmt: skip
     return made
 
 

@@ -94,6 +94,7 @@ async function refresh() {
 
 async function show(panel, mine) {
   const section = board.querySelector(`[data-panel="${panel.id}"]`);
+  if (!section) return; // another dashboard was opened meanwhile
   const width = section.clientWidth;
   let answer;
   try {

@@ -31,8 +31,10 @@ def committed() -> dict[str, str]:
 
 def dashboard_config_maps(pipeline: PipelineResource, spec: PipelineSpec, document: Pipeline) -> list[Manifest]:
     """One ConfigMap a dashboard: the sidecar's files must have different names in one folder."""
-    prometheus = prometheus_uid(spec, document.names)
-    sources = {} if prometheus is None else {"prometheus": prometheus}
+    # Where the pipeline names no data source the reader of the dashboard chooses one.
+    sources = {"prometheus": prometheus_uid(spec, document.names)}
+    if spec.dashboards.datasources.postgres is None:
+        sources["postgres"] = None
     found = []
     for kind, text in committed().items():
         meta = metadata(pipeline, naming.dashboard(pipeline.name, kind), COMPONENT)

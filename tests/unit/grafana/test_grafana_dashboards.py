@@ -92,6 +92,12 @@ def test_a_pipelines_copy_is_its_own_and_the_committed_one_stays_as_it_is(kind: 
     assert {tag for link in made["links"] for tag in link["tags"]} <= set(made["tags"])
 
 
+def test_without_a_data_source_of_its_own_the_reader_chooses() -> None:
+    made = dashboard_of(committed("overview"), Names("a", "b"), {"postgres": None})
+    kinds = {variable["name"]: variable["type"] for variable in made["templating"]["list"]}
+    assert (kinds["postgres"], kinds["clicks"]) == ("datasource", "constant")
+
+
 def test_names_as_long_as_allowed_still_make_uids_that_grafana_takes() -> None:
     names = Names("n" * 63, "p" * 40)
     assert max(len(dashboard_uid(names, kind)) for kind in KINDS) <= 40
