@@ -60,7 +60,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 def kubectl(node: Node, *arguments: str, text: str | None = None) -> str:
-    return node.kubectl(*arguments, "--namespace=clickstream", text=text)
+    return node.kubectl("--namespace=clickstream", *arguments, text=text)
 
 
 def apply_topic(node: Node, **spec: Any) -> None:
