@@ -62,7 +62,7 @@ class TopicOperator:
             except NotSupportedError as error:
                 self._report(resource, "Ready", reason="NotSupported", message=str(error))
             except KafkaException as error:
-                self._report(resource, "Ready", reason="KafkaError", message=str(error.args[0]))
+                self._report(resource, "Ready", reason="KafkaError", message=error.args[0].str())
             except client.ApiException as error:
                 if error.status not in {404, 409}:  # changed or gone under our hands: the next round sees it
                     raise
@@ -86,7 +86,7 @@ class TopicOperator:
         if spec.get("partitions", count) > count:
             self._admin.create_partitions([NewPartitions(name, spec["partitions"])])[name].result()
         self._configure(name, wanted)
-        return str(found.topic_id)
+        return str(found.topic_id).translate(str.maketrans("+/", "-_"))  # as Kafka's own tools write it
 
     def _configure(self, name: str, wanted: dict[str, str]) -> None:
         """Set what is wanted, and take back what was set for the topic and is wanted no longer."""
