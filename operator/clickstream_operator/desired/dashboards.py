@@ -13,7 +13,7 @@ from clickstream.contracts.dashboards import dashboard_of
 from clickstream.contracts.pipeline import Pipeline
 from clickstream_operator import naming
 from clickstream_operator.desired.child import Manifest, metadata
-from clickstream_operator.desired.datasources import prometheus_uid
+from clickstream_operator.desired.datasources import elasticsearch_url, prometheus_uid
 from clickstream_operator.spec import PipelineResource, PipelineSpec
 
 COMPONENT: Final = "dashboards"
@@ -35,6 +35,8 @@ def dashboard_config_maps(pipeline: PipelineResource, spec: PipelineSpec, docume
     sources = {"prometheus": prometheus_uid(spec, document.names)}
     if spec.dashboards.datasources.postgres is None:
         sources["postgres"] = None
+    if elasticsearch_url(spec) is None:
+        sources |= {"clicks": None, "sessions": None}
     found = []
     for kind, text in committed().items():
         meta = metadata(pipeline, naming.dashboard(pipeline.name, kind), COMPONENT)

@@ -61,9 +61,14 @@ def _datasources(spec: PipelineSpec, document: Pipeline, facts: Facts) -> list[d
     return found
 
 
-def _elasticsearch(spec: PipelineSpec, names: Names, facts: Facts) -> list[dict[str, Any]]:
+def elasticsearch_url(spec: PipelineSpec) -> str | None:
+    """Where Grafana finds Elasticsearch; None: the pipeline has none."""
     sink, wanted = spec.sinks.elasticsearch, spec.dashboards.datasources.elasticsearch
-    url = wanted.url if wanted is not None and wanted.url is not None else None if sink is None else sink.url
+    return wanted.url if wanted is not None and wanted.url is not None else None if sink is None else sink.url
+
+
+def _elasticsearch(spec: PipelineSpec, names: Names, facts: Facts) -> list[dict[str, Any]]:
+    url, wanted = elasticsearch_url(spec), spec.dashboards.datasources.elasticsearch
     if url is None:
         return []
     access: dict[str, Any] = {"url": url}
