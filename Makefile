@@ -31,7 +31,7 @@ unit: $(VENV)/ready ## Run only the tests that need no server
 
 .PHONY: e2e
 e2e: cluster-build ## Run the end-to-end tests: a real browser (needs Chromium), a real API server, a real cluster
-	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/e2e --timeout=1500 $(PYTEST_ARGS)
 
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m e2e.cluster
 .PHONY: cluster-build

@@ -28,3 +28,15 @@ def minimal(name: str, **spec: object) -> list[Json]:
     pipeline["metadata"]["name"] = name
     pipeline["spec"] |= spec
     return [secret, pipeline]
+
+
+def modest(name: str, **spec: Json) -> list[Json]:
+    """The same with small requests, so that one small node has room for a rolling update, or for two pipelines."""
+    secret, pipeline = minimal(name, **spec)
+    little = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+    parts = pipeline["spec"]
+    for part in ("trackingApi", "enricher"):
+        parts[part] = {"resources": little, **parts.get(part, {})}
+    for store in parts["sinks"]:
+        parts["sinks"][store] = {"resources": little, **parts["sinks"][store]}
+    return [secret, pipeline]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from clickstream.contracts.pipeline import dump_pipeline
-from e2e.stories.conftest import minimal
+from e2e.stories.conftest import modest
 from e2e.stories.platform import ROOT, SPACE, SYSTEM
 
 
@@ -40,7 +40,7 @@ def test_helm_install_kubectl_apply_and_ten_thousand_clicks(world, ledger, tmp_p
 
 
 def test_every_kind_of_pod_is_killed_under_load_and_the_ledger_balances(world, ledger):
-    world.apply(*minimal("hardy"))
+    world.apply(*modest("hardy"))
     world.until_ready("hardy")
     mine = "app.kubernetes.io/instance=hardy,app.kubernetes.io/component"
     with world.traffic("hardy", ledger, rate=200, batch=20, time_scale=0.1, seconds=150, give_up_after=120) as visitors:

@@ -9,7 +9,7 @@ import psycopg
 from elasticsearch import Elasticsearch
 
 from clickstream.contracts.names import Names
-from e2e.stories.conftest import minimal
+from e2e.stories.conftest import modest
 from e2e.stories.platform import SPACE
 
 
@@ -19,14 +19,14 @@ def templates(world, name: str) -> dict[str, dict]:
 
 
 def test_gap_funnel_image_and_write_key_change_under_load_and_no_request_fails(world, ledger):
-    world.apply(*minimal("changing"))
+    world.apply(*modest("changing"))
     world.until_ready("changing")
     first = templates(world, "changing")
     with world.traffic(
         "changing", ledger, rate=300, batch=20, time_scale=0.1, seconds=60, give_up_after=60
     ) as visitors:
         steps = [{"name": "Homepage", "page": "/"}, {"name": "Product", "page": "/products/*"}]
-        world.apply(minimal("changing", enricher={"sessionGap": "20m"}, funnels=[{"name": "shop", "steps": steps}])[1])
+        world.apply(modest("changing", enricher={"sessionGap": "20m"}, funnels=[{"name": "shop", "steps": steps}])[1])
         world.until(
             "the enricher is rolled",
             lambda: templates(world, "changing")["changing-enricher"] != first["changing-enricher"],
@@ -39,8 +39,8 @@ def test_gap_funnel_image_and_write_key_change_under_load_and_no_request_fails(w
             "metadata": {"name": "shop-write-key-2"},
             "stringData": {"write-key": "another"},
         }
-        sources = minimal("changing")[1]["spec"]["sources"]
-        world.apply(second, minimal("changing", sources=[*sources, again], image="localhost/clickstream-apps:e2e")[1])
+        sources = modest("changing")[1]["spec"]["sources"]
+        world.apply(second, modest("changing", sources=[*sources, again], image="localhost/clickstream-apps:e2e")[1])
         world.until(
             "the tracking API is rolled",
             lambda: templates(world, "changing")["changing-tracking-api"] != first["changing-tracking-api"],
@@ -54,9 +54,9 @@ def test_gap_funnel_image_and_write_key_change_under_load_and_no_request_fails(w
 
 
 def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
-    world.apply(*minimal("pausing"))
+    world.apply(*modest("pausing"))
     world.until_ready("pausing")
-    world.apply(minimal("pausing", suspend=True)[1])
+    world.apply(modest("pausing", suspend=True)[1])
     world.until("it is suspended", lambda: world.condition("pausing").get("reason") == "Suspended")
     labels = (
         "clickstream.dev/pipeline=pausing,app.kubernetes.io/component in (enricher,sink-elasticsearch,sink-postgres)"
@@ -66,7 +66,7 @@ def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
         counted = world.counted(visitors)
     assert counted["accepted"] > 1_900
     assert world.stored("pausing") == (0, 0)
-    world.apply(minimal("pausing")[1])
+    world.apply(modest("pausing")[1])
     world.balanced("pausing", ledger, counted["accepted"])
     world.until_ready("pausing")
     world.ours("delete", "csp", "pausing", "--timeout=60s")
@@ -75,7 +75,7 @@ def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
 def test_two_live_side_by_side_and_one_takes_its_data_along(world, ledger, tmp_path):
     """`keeping` is retained, `going` asked for its data to be deleted; neither touches the other."""
     kept, gone = tmp_path / "kept", tmp_path / "gone"
-    world.apply(*minimal("keeping"), *minimal("going", deletionPolicy="Delete"))
+    world.apply(*modest("keeping"), *modest("going", deletionPolicy="Delete"))
     world.until_ready("keeping")
     world.until_ready("going")
     for name, path in (("keeping", kept), ("going", gone)):
@@ -100,7 +100,7 @@ def test_two_live_side_by_side_and_one_takes_its_data_along(world, ledger, tmp_p
     assert world.stored("keeping") == before
 
     world.until("the children are gone", lambda: not world.all("deployment", "clickstream.dev/pipeline=keeping"))
-    world.apply(*minimal("keeping"))
+    world.apply(*modest("keeping"))
     world.until_ready("keeping")
     time.sleep(5)  # whatever it would read again, it would have read by now
     assert world.stored("keeping") == before, (
