@@ -91,8 +91,9 @@ class Application:
             if foreign is not None:
                 done.failures.setdefault(child.component, Failure("NameConflict", foreign))
                 return
-        elif _is_going(live):
-            return  # it is made again once it is gone
+        elif _is_going(live) or not is_ours(live, self._pipeline):
+            # It is made again once it is gone; a child of an earlier pipeline of this name goes with that one.
+            return
         elif self._has_failed_for_long(live):
             self._delete(child.key, live, done)
             return

@@ -388,6 +388,22 @@ def test_delete_can_be_taken_back_and_never_outlives_its_word(cluster, web):
     cluster.until_ready("shop", web)
 
 
+def test_deleted_and_made_again_at_once_it_gets_children_of_its_own(cluster, web):
+    cluster.apply(pipeline(namespace=web))
+    cluster.until_ready("shop", web)
+    old = {each["metadata"]["uid"] for each in cluster.all("deployment", web)}
+    cluster.delete("csp", "shop", web)
+    cluster.apply(pipeline(namespace=web))
+    owner = cluster.get("csp", "shop", web)["metadata"]["uid"]
+
+    def renewed() -> bool:
+        metas = [each["metadata"] for each in cluster.all("deployment", web)]
+        return len(metas) == 4 and all(m["uid"] not in old and m["ownerReferences"][0]["uid"] == owner for m in metas)
+
+    cluster.until("all Deployments are the new pipeline's", renewed, 60)
+    cluster.until_ready("shop", web)
+
+
 def test_a_retained_pipeline_blocks_nothing_once_the_operator_is_gone(control_plane, web):
     control_plane.start_operator()
     control_plane.apply(pipeline(namespace=web, kafka={
