@@ -34,6 +34,8 @@ class Stores:
         """All documents (`_source`) behind an alias that match, at most 10,000 at a time."""
         if not self.elasticsearch.indices.exists_alias(name=alias):
             return []
+        # An index that a sink is just creating has no shard to search yet.
+        self.elasticsearch.cluster.health(index=alias, wait_for_status="yellow", timeout="30s")
         self.elasticsearch.indices.refresh(index=alias)
         found: list[dict[str, Any]] = []
         after: list[Any] | None = None
