@@ -185,15 +185,21 @@ class Stores:
 
     def search(self, index: str, **body: Any) -> list[dict]:
         """Whole hits, up to 10,000."""
-        self.es.indices.refresh(index=index, ignore_unavailable=True)
+        self._settle(index)
         return self.es.search(index=index, ignore_unavailable=True, size=10_000, **body).body["hits"]["hits"]
+
+    def _settle(self, index: str) -> None:
+        """An index that a sink is just creating has no shard to search yet."""
+        if self.es.indices.exists(index=index):
+            self.es.cluster.health(index=index, wait_for_status="yellow", timeout="30s")
+        self.es.indices.refresh(index=index, ignore_unavailable=True)
 
     def event_ids(self, store: str) -> list[str]:
         """Sorted, doubles included."""
         if store == "postgres":
             return sorted(row[0] for row in self.sql("SELECT event_id FROM clicks"))
         alias = self.names.clicks_alias
-        self.es.indices.refresh(index=alias, ignore_unavailable=True)
+        self._settle(alias)
         found: list[str] = []
         after: list | None = None
         while True:
