@@ -66,14 +66,18 @@ def look_up(cluster: Cluster, pipeline: PipelineResource, spec: PipelineSpec, im
 
 
 def is_ours(live: Mapping[str, Any], pipeline: PipelineResource) -> bool:
-    """Whether an object is a child of this pipeline: by owner, or, for what outlives its pipeline, by label."""
+    """Whether an object is a child of this pipeline: by owner, or, for what outlives its pipeline, by label.
+
+    One that has lost a label, and has the mark of what we apply under a name that only this pipeline gives, is too.
+    """
     meta = live["metadata"]
     owners = meta.get("ownerReferences") or []
-    if any(owner.get("uid") == pipeline.uid for owner in owners):
-        return True
+    if owners:
+        return any(owner.get("uid") == pipeline.uid for owner in owners)
     labels = meta.get("labels") or {}
     wanted = naming.owned_by(pipeline.namespace, pipeline.name)
-    return not owners and all(labels.get(name) == value for name, value in wanted.items())
+    marked = naming.APPLIED_ANNOTATION in (meta.get("annotations") or {})
+    return marked or all(labels.get(name) == value for name, value in wanted.items())
 
 
 def conflict(cluster: Cluster, pipeline: PipelineResource, key: ChildKey) -> str | None:
