@@ -68,8 +68,8 @@ class Passes:
                 self._context.run(kopf.event, body, type=kind, reason=news.reason, message=told)
 
 
-def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
-    """Put the handlers into a registry."""
+def register(registry: kopf.OperatorRegistry, passes: Passes, *, clusterwide: bool) -> None:
+    """Put the handlers into a registry. Without the whole cluster there is no right to watch definitions and namespaces."""
 
     @kopf.on.login(registry=registry)
     def login(**context: Any) -> kopf.ConnectionInfo | None:
@@ -78,6 +78,7 @@ def register(registry: kopf.OperatorRegistry, passes: Passes) -> None:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         settings.posting.loggers = False  # Events are for people: conditions, not log lines
+        settings.scanning.disabled = not clusterwide
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.networking.request_timeout = 30

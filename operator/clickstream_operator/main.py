@@ -17,7 +17,8 @@ from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.settings import SettingsError
 from clickstream.contracts.telemetry import Telemetry
-from clickstream_operator.cluster import Cluster
+from clickstream_operator import naming
+from clickstream_operator.cluster import Cluster, ClusterError
 from clickstream_operator.handlers import Passes, register
 from clickstream_operator.meters import Meters
 from clickstream_operator.reconcile import Reconciler
@@ -30,7 +31,7 @@ STUCK_SECONDS: Final = 300.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; 0 then, 2 for wrong settings or no cluster."""
+    """Run until SIGTERM; 0 then, 2 for wrong settings or no cluster, 1 when the resource is not installed."""
     parser = argparse.ArgumentParser(
         prog="clickstream-operator",
         description="Look after ClickstreamPipelines.",
@@ -48,16 +49,28 @@ def main(arguments: list[str] | None = None) -> int:
     if settings.log_level != "DEBUG":
         for name in ("kopf", "urllib3", "asyncio", "aiohttp"):
             logging.getLogger(name).setLevel(logging.WARNING)
-    return _run(settings, client)
+    cluster = Cluster(client)
+    if settings.namespaces and (trouble := _not_served(cluster)) is not None:
+        log.error(trouble)
+        return 1
+    return _run(settings, cluster)
 
 
-def _run(settings: OperatorSettings, client: kubernetes.client.ApiClient) -> int:
+def _not_served(cluster: Cluster) -> str | None:
+    """Why there is nothing to watch yet: only an operator for the whole cluster would notice the definition later."""
+    try:
+        return None if cluster.serves(naming.KIND) else f"this cluster serves no {naming.PLURAL}: install the CRD"
+    except ClusterError as error:
+        return str(error)
+
+
+def _run(settings: OperatorSettings, cluster: Cluster) -> int:
     telemetry = Telemetry("operator", {}, settings.otlp_endpoint)
     meters = Meters(telemetry)
-    reconciler = Reconciler(Cluster(client), settings.images, settings.resync_seconds, meters.wrote)
+    reconciler = Reconciler(cluster, settings.images, settings.resync_seconds, meters.wrote)
     passes = Passes(reconciler, meters, settings.workers)
     registry = kopf.OperatorRegistry()
-    register(registry, passes)
+    register(registry, passes, clusterwide=not settings.namespaces)
     watching = threading.Event()
     ops = OpsServer(
         settings.ops_host,
