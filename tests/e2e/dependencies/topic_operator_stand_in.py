@@ -13,7 +13,7 @@ import os
 import time
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -30,6 +30,8 @@ FINALIZER = "strimzi.io/topic-operator"
 MANAGED = "strimzi.io/managed"
 POLL_SECONDS = 1.0
 TIMEOUT = 20.0
+AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}  # noqa: SLF001 - the library's own names
+"""No broker answers: that says nothing of the topic at hand."""
 
 
 class NotSupportedError(Exception):
@@ -62,6 +64,8 @@ class TopicOperator:
             except NotSupportedError as error:
                 self._report(resource, "Ready", reason="NotSupported", message=str(error))
             except KafkaException as error:
+                if error.args[0].code() in AWAY:
+                    raise
                 self._report(resource, "Ready", reason="KafkaError", message=error.args[0].str())
             except client.ApiException as error:
                 if error.status not in {404, 409}:  # changed or gone under our hands: the next round sees it
@@ -152,13 +156,20 @@ def _text(value: object) -> str:
 
 
 def main() -> None:
-    """Reconcile for ever; a fault that is nobody's topic's ends the process, and its pod starts anew."""
+    """Reconcile for ever; any other fault that is nobody's topic's ends the process, and its pod starts anew."""
     config.load_incluster_config()
-    admin = AdminClient({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
-    operator = TopicOperator(admin, client.CustomObjectsApi(), os.environ["NAMESPACE"], os.environ["STRIMZI_CLUSTER"])
+    servers, namespace = os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["NAMESPACE"]
     while True:
-        operator.reconcile_all()
-        time.sleep(POLL_SECONDS)
+        # A client of its own for each outage: one that was connected to a broker which was killed by force may stay without it.
+        admin = AdminClient({"bootstrap.servers": servers})
+        operator = TopicOperator(admin, client.CustomObjectsApi(), namespace, os.environ["STRIMZI_CLUSTER"])
+        try:
+            while True:
+                operator.reconcile_all()
+                time.sleep(POLL_SECONDS)
+        except KafkaException as error:
+            print(f"no broker answers: {error}", flush=True)
+            time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":
