@@ -30,7 +30,7 @@ FINALIZER = "strimzi.io/topic-operator"
 MANAGED = "strimzi.io/managed"
 POLL_SECONDS = 1.0
 TIMEOUT = 20.0
-AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}  # noqa: SLF001 - the library's own names
+AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}  # the library's own names
 """No broker answers: that says nothing of the topic at hand."""
 
 
