@@ -166,4 +166,11 @@ def test_without_helm_one_file_installs_it(tmp_path):
         other.kubectl(
             "wait", "--for=condition=Established", "crd/clickstreampipelines.clickstream.dev", "--timeout=30s"
         )
-        other.kubectl("explain", "clickstreampipeline.spec.kafka")
+
+        def explained() -> bool:
+            try:
+                return "Kafka" in other.kubectl("explain", "clickstreampipeline.spec.kafka")
+            except StartError:  # discovery learns of a definition a moment after it is established
+                return False
+
+        eventually(explained, "kubectl explains the resource", 30)
