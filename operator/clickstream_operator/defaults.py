@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -19,12 +18,8 @@ _FILE: Final = "clickstreampipelines.clickstream.dev.yaml"
 
 @cache
 def resource_definition() -> dict[str, Any]:
-    """The CustomResourceDefinition: packaged with the operator, or in `manifests/crds` of the checkout."""
-    packaged = resources.files("clickstream_operator").joinpath("data", _FILE)
-    if packaged.is_file():
-        text = packaged.read_text(encoding="utf-8")
-    else:
-        text = Path(__file__).parents[2].joinpath("manifests", "crds", _FILE).read_text(encoding="utf-8")
+    """The CustomResourceDefinition, packaged with the operator."""
+    text = resources.files("clickstream_operator").joinpath("data", _FILE).read_text(encoding="utf-8")
     definition: dict[str, Any] = yaml.safe_load(text)
     return definition
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from clickstream_operator.mounts import SecretKey
-
-MISSING: Final = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Facts:
 
     def missing(self, wanted: Iterable[SecretKey]) -> list[SecretKey]:
         """Those keys that are not there, each once, in order."""
-        return [key for key in dict.fromkeys(wanted) if self.secrets.get(key) is MISSING]
+        return [key for key in dict.fromkeys(wanted) if self.secrets.get(key) is None]
 
 
 def hash_of(secret_uid: str, value: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from clickstream_operator import naming, status
@@ -111,6 +110,6 @@ class Verdicts:
     def _dashboards(self) -> Condition:
         impeded = self._impeded(status.DASHBOARDS, "dashboards")
         if impeded is not None:
-            return replace(impeded, type=status.DASHBOARDS)
+            return impeded
         count = sum(1 for child in self._children if child.component == "dashboards" and child.key[0] == "ConfigMap")
         return dashboards_health(count, enabled=self._spec.dashboards.enabled)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Final
 
 from clickstream.contracts.dashboards import dashboard_of
@@ -22,9 +20,8 @@ FOLDER_ANNOTATION: Final = "grafana_folder"
 
 @cache
 def committed() -> dict[str, str]:
-    """The generated dashboards by kind, as JSON text: packaged with the operator, or in `grafana/` of the checkout."""
-    packaged = resources.files("clickstream_operator").joinpath("data", "dashboards")
-    folder: Traversable = packaged if packaged.is_dir() else Path(__file__).parents[3] / "grafana" / "dashboards"
+    """The generated dashboards by kind, as JSON text, packaged with the operator."""
+    folder = resources.files("clickstream_operator").joinpath("data", "dashboards")
     found = {file.name.removesuffix(".json"): file for file in folder.iterdir() if file.name.endswith(".json")}
     return {kind: found[kind].read_text(encoding="utf-8") for kind in sorted(found)}
 
