@@ -99,9 +99,11 @@ async def _progress(sender: Sender, ledger: LedgerWriter) -> None:
     while True:
         await asyncio.sleep(_PROGRESS_S)
         rate, before = (ledger.sent - before) / _PROGRESS_S, ledger.sent
+        p95 = sender.report.recent_p95_ms()
         _say(
             f"{ledger.sent:,} sent ({rate:,.0f}/s), {ledger.accepted:,} accepted, {ledger.rejected:,} rejected, "
-            f"{ledger.unknown:,} unknown, {ledger.in_flight:,} in flight, {sender.report.retries:,} retries"
+            f"{ledger.unknown:,} unknown, {ledger.in_flight:,} in flight, {sender.report.retries:,} retries, "
+            f"p95 {'-' if p95 is None else f'{p95:,.0f}'} ms"
         )
 
 

@@ -63,6 +63,12 @@ class Report:
     good_rejected: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     answers: Latencies = field(default_factory=Latencies)
+    recent: Latencies = field(default_factory=Latencies)
+
+    def recent_p95_ms(self) -> float | None:
+        """The 95th percentile of the answers since the last call, in ms; None without any."""
+        recent, self.recent = self.recent, Latencies()
+        return recent.percentile_ms(95)
 
 
 class Sender:
@@ -181,7 +187,8 @@ class Sender:
         for index, event in enumerate(shipment.events):
             state = State.REJECTED if index in rejected else State.ACCEPTED
             outcomes.append((event.key, state))
-            self.report.answers.add(answered - event.due_s)
+            for latencies in (self.report.answers, self.report.recent):
+                latencies.add(answered - event.due_s)
             if event.spoiled is (state is State.ACCEPTED):
                 self._note_surprise(state)
         self._ledger.settle(outcomes)

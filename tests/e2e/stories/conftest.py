@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
+from devstack.errors import StartError
 from e2e.stories.platform import ROOT, Json, Platform, platform
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A story that fails tells what the cluster had to say."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and world is not None:
+        report.sections.append(("the cluster", world.report()))
+    return report
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with platform(tmp_path_factory.mktemp("platform")) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def alone(world: Platform) -> Iterator[None]:
+    """No pipeline of this story is left to the next; what is stored may be."""
+    yield
+    with suppress(StartError):
+        world.ours("delete", "csp", "--all", "--timeout=90s")
 
 
 @pytest.fixture

@@ -24,12 +24,12 @@ import yaml
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from devstack.demo.audit import audit
 from devstack.demo.verdict import Verdict
 from devstack.errors import StartError
 from e2e.cluster import Node, images
+from e2e.cluster.build import binary
 from e2e.cluster.control_plane import kubectl
 from e2e.dependencies import image as dependencies
 from e2e.dependencies.installation import install
@@ -94,99 +94,188 @@ class Platform:
             if found := true():
                 return found
             time.sleep(0.5)
-        message = f"not within {seconds:.0f} s: {what}\n{self.report()}"
+        message = f"not within {seconds:.0f} s: {what}"
         raise AssertionError(message)
 
     def until_ready(self, name: str, seconds: float = 240) -> None:
         self.until(f"pipeline {name} is ready", lambda: self.condition(name).get("status") == "True", seconds)
 
-    def address(self, service: str, port: int) -> str:
-        """A service's address as this machine reaches it."""
-        found = self.get("service", service)
-        assert found is not None
-        return f"{found['spec']['clusterIP']}:{port}"
+    @contextmanager
+    def reach(self, service: str, port: int) -> Iterator[str]:
+        """127.0.0.1:port of this machine, forwarded to a pod of the service while it lives."""
+        forward = [binary("kubectl"), f"--kubeconfig={self.kubeconfig}", "-n", SPACE, "port-forward"]
+        with subprocess.Popen(
+            [*forward, f"service/{service}", f":{port}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                told = process.stdout.readline()
+                if not told:
+                    raise StartError(process.stderr.read())
+                yield told.split(" -> ")[0].removeprefix("Forwarding from ").strip()
+            finally:
+                process.kill()
 
     def report(self) -> str:
-        """What one looks at when something went wrong."""
-        told = [
-            self.ours("get", "csp,pods,hpa,jobs", "-o", "wide"),
-            self.ours("get", "events", "--sort-by=.metadata.creationTimestamp")[-4_000:],
-            self.kubectl("-n", SYSTEM, "logs", "deployment/clickstream-operator", "--tail=40"),
+        """What one looks at when something went wrong: what there is, events, troubled pods, logs."""
+
+        def told(*arguments: str, end: int = 4_000) -> str:
+            try:
+                return f"$ kubectl {' '.join(arguments)}\n{self.kubectl(*arguments)[-end:]}"
+            except StartError as error:
+                return f"$ kubectl {' '.join(arguments)}\n{error}"
+
+        space = ("-n", SPACE)
+        parts = [
+            told(*space, "get", "csp,pods,hpa,jobs,kafkatopics", "-o", "wide"),
+            told(*space, "describe", "csp"),
+            told(*space, "get", "events", "--sort-by=.metadata.creationTimestamp"),
+            told("-n", SYSTEM, "describe", "pods"),
+            told("-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name", "--tail=40", "--prefix"),
         ]
         for pod in self.all("pods"):
-            if any(not each.get("ready") for each in pod["status"].get("containerStatuses", [])):
-                name = pod["metadata"]["name"]
-                told += [self.ours("describe", "pod", name)[-3_000:]]
-                try:
-                    told += [self.ours("logs", name, "--tail=30")]
-                except StartError as error:
-                    told += [str(error)]
-        return "\n".join(told)
+            name, states = pod["metadata"]["name"], pod["status"].get("containerStatuses", [])
+            parts.append(told(*space, "logs", name, "--all-containers", "--tail=15", end=2_000))
+            if any(each["restartCount"] for each in states):
+                parts.append(told(*space, "logs", name, "--all-containers", "--previous", "--tail=15", end=2_000))
+            if not all(each.get("ready") for each in states):
+                parts.append(told(*space, "describe", "pod", name, end=3_000))
+        return "\n\n".join(parts)
 
     # Clicks and what became of them
 
     @contextmanager
-    def traffic(self, name: str, ledger: Path, **options: str | float) -> Iterator[subprocess.Popen[str]]:
-        """Visitors from outside through the Service; they are stopped at the end if they are not done."""
-        arguments = [each for key, value in options.items() for each in (f"--{key.replace('_', '-')}", str(value))]
-        url = f"http://{self.address(f'{name}-tracking-api', 80)}"
-        command = [sys.executable, "-m", "clickstream.cli", "simulate", "--url", url, "--key", KEY, "--quiet"]
-        visitors = subprocess.Popen(
-            [*command, "--ledger", str(ledger), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def visitors(self, name: str, suffix: str = "", **options: str | float) -> Iterator[Visitors]:
+        """A pod whose visitors click through the pipeline's Service; `options` are those of `clickstream simulate`."""
+        given = {"url": f"http://{name}-tracking-api", "key": KEY} | options
+        arguments = [each for key, value in given.items() for each in (f"--{key.replace('_', '-')}", str(value))]
+        pod = f"visitors-{name}{suffix}"
+        self.apply(_visitors(pod, ["simulate", *arguments, "--ledger", "/ledger/ledger"]))
         try:
-            yield visitors
+            yield Visitors(self, pod)
         finally:
-            if visitors.poll() is None:
-                visitors.terminate()
-            visitors.wait(60)
+            self.ours("delete", "pod", pod, "--wait=false")
 
-    def counted(self, visitors: subprocess.Popen[str]) -> Json:
-        """Wait for the visitors to be done; the simulator's own count."""
-        out, trouble = visitors.communicate(timeout=600)
-        assert visitors.returncode == 0, trouble
-        return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
-
-    def document(self, name: str) -> Pipeline:
-        """The pipeline's document, with the stores as this machine reaches them."""
+    @contextmanager
+    def stores(self, name: str) -> Iterator[Pipeline]:
+        """The pipeline's document, with its stores as this machine reaches them. Raises StartError while one is away."""
         config = self.get("configmap", f"{name}-pipeline")
         assert config is not None
         raw = json.loads(config["data"]["pipeline.json"])
-        raw["sinks"]["elasticsearch"]["url"] = f"http://{self.address('elasticsearch', 9200)}"
-        raw["sinks"]["postgres"] = {"dsn": self.dsn()}
-        return parse_pipeline(msgspec.json.encode(raw))
-
-    def dsn(self) -> str:
-        return f"postgresql://clickstream:clickstream@{self.address('postgres', 5432)}/clickstream"
+        with self.reach("elasticsearch", 9200) as elasticsearch, self.reach("postgres", 5432) as postgres:
+            raw["sinks"]["elasticsearch"]["url"] = f"http://{elasticsearch}"
+            raw["sinks"]["postgres"] = {"dsn": f"postgresql://clickstream:clickstream@{postgres}/clickstream"}
+            yield parse_pipeline(msgspec.json.encode(raw))
 
     def stored(self, name: str) -> tuple[int, int]:
         """How many clicks Elasticsearch and PostgreSQL have."""
-        names = Names(SPACE, name)
-        search = Elasticsearch(f"http://{self.address('elasticsearch', 9200)}", request_timeout=30)
-        search.options(ignore_status=404).indices.refresh(index=names.clicks_alias)
-        found = search.options(ignore_status=404).count(index=names.clicks_alias).body.get("count", 0)
-        search.close()
-        with psycopg.connect(self.dsn(), connect_timeout=10) as connection:
-            rows = connection.execute(f"SELECT count(*) FROM {names.schema}.clicks").fetchone()
-        assert rows is not None
-        return int(found), int(rows[0])
+        with self.stores(name) as document:
+            return counts(document)
 
     def balanced(self, name: str, ledger: Path, accepted: int, seconds: float = 180) -> Verdict:
         """Wait until both stores have what was accepted, then look up every click of the ledger and every session."""
+        away = (OSError, StartError, ApiError, TransportError, psycopg.Error)  # a store on its way back
 
         def there() -> bool:
             try:
                 return min(self.stored(name)) >= accepted
-            except (OSError, ApiError, TransportError, psycopg.Error):  # a store that is on its way back
+            except away:
                 return False
 
         self.until(f"{accepted} clicks are in both stores", there, seconds)
-        document = self.document(name)
         deadline = time.monotonic() + 60
-        while not (verdict := audit(document, ledger)).ok and time.monotonic() < deadline:
-            time.sleep(2)  # sessions and retried clicks may still be on their way
+        with self.stores(name) as document:
+            while not (verdict := audit(document, ledger)).ok and time.monotonic() < deadline:
+                time.sleep(2)  # sessions and retried clicks may still be on their way
         assert verdict.ok, "\n".join(verdict.lines())
         return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """A pod of simulated visitors."""
+
+    world: Platform
+    pod: str
+
+    def stop(self) -> None:
+        """Nobody new comes; those under way get their answers."""
+        self.world.ours("exec", self.pod, "-c", "visitors", "--", "sh", "-c", "kill -TERM 1")
+
+    def over(self) -> bool:
+        """Whether they are done."""
+        pod = self.world.get("pod", self.pod)
+        assert pod is not None
+        states = {each["name"]: each["state"] for each in pod["status"].get("containerStatuses", [])}
+        return "terminated" in states.get("visitors", {})
+
+    def counted(self, ledger: Path, seconds: float = 600) -> Json:
+        """Wait until they are done, append their ledger, and return their own count."""
+        self.world.until(f"{self.pod} is done", self.over, seconds)
+        told = self.world.ours("logs", self.pod, "-c", "visitors").splitlines()
+        assert told[-1].startswith("{"), told
+        with ledger.open("a", encoding="utf-8") as file:  # a ledger's first line is a comment anywhere else
+            file.write(self.world.ours("exec", self.pod, "-c", "ledger", "--", "cat", "/ledger/ledger"))
+        counted: Json = json.loads(told[-1])
+        print(json.dumps(counted))
+        return counted
+
+
+def none_failed(counted: Json) -> None:
+    """Every request got its answer at once, and it was yes: none was sent again."""
+    assert set(counted["answers"]) == {"202"}, counted["answers"]
+    assert counted["retries"] == counted["unknown"] == 0
+
+
+def counts(document: Pipeline) -> tuple[int, int]:
+    """How many clicks are in Elasticsearch and PostgreSQL."""
+    sinks, names = document.sinks, document.names
+    assert sinks.elasticsearch is not None
+    assert sinks.postgres is not None
+    assert sinks.postgres.dsn is not None
+    search = Elasticsearch(sinks.elasticsearch.url, request_timeout=30)
+    try:
+        search.options(ignore_status=404).indices.refresh(index=names.clicks_alias)
+        found = search.options(ignore_status=404).count(index=names.clicks_alias).body.get("count", 0)
+    finally:
+        search.close()
+    with psycopg.connect(sinks.postgres.dsn, connect_timeout=10) as connection:
+        rows = connection.execute(f"SELECT count(*) FROM {names.schema}.clicks").fetchone()
+    assert rows is not None
+    return int(found), int(rows[0])
+
+
+def _visitors(name: str, arguments: list[str]) -> Json:
+    """A pod under the restricted standard; its second container keeps the ledger in reach when the first is done."""
+    shared: Json = {
+        "image": APPS,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        "volumeMounts": [{"name": "ledger", "mountPath": "/ledger"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "visitors"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {"name": "visitors", "args": arguments, **shared},
+                {"name": "ledger", "command": ["sleep", "3600"], **shared},
+            ],
+            "volumes": [{"name": each, "emptyDir": {}} for each in ("ledger", "tmp")],
+        },
+    }
 
 
 def build_images(folder: Path) -> list[Path]:
@@ -231,10 +320,7 @@ def platform(folder: Path) -> Iterator[Platform]:
         try:
             made.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=120s")
         except StartError as error:
-            told = made.kubectl("-n", SYSTEM, "describe", "pods") + made.kubectl(
-                "-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name", "--tail=50", "--prefix"
-            )
-            raise AssertionError(told[-8_000:]) from error
+            raise AssertionError(made.report()) from error
         yield made
 
 
