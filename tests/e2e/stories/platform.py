@@ -24,6 +24,7 @@ import yaml
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
+from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from devstack.demo.audit import audit
 from devstack.demo.verdict import Verdict
@@ -38,6 +39,7 @@ ROOT = Path(__file__).parents[3]
 SYSTEM = "clickstream-system"
 SPACE = "clickstream"
 APPS = "localhost/clickstream-apps:e2e"
+NEXT_APPS = "localhost/clickstream-apps:e2e-next"  # the same programs under another name, as after an upgrade
 OPERATOR = "localhost/clickstream-operator:e2e"
 RELEASE = ("clickstream", str(ROOT / "charts" / "clickstream"), "--namespace", SYSTEM)
 KEY = "change-me"
@@ -51,7 +53,7 @@ class Platform:
     """A cluster with everything on it."""
 
     kubeconfig: Path
-    folder: Path
+    load: Callable[[Path], None]
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         return kubectl(self.kubeconfig, *arguments, text=text)
@@ -81,6 +83,9 @@ class Platform:
     def apply(self, *objects: Json) -> None:
         self.ours("apply", "-f", "-", text=yaml.safe_dump_all(objects))
 
+    def patch(self, kind: str, name: str, change: Json) -> None:
+        self.ours("patch", kind, name, "--type=merge", "-p", json.dumps(change))
+
     def condition(self, name: str, kind: str = "Ready") -> Json:
         """The condition as it stands for the current generation; empty until it is there."""
         found = self.get("csp", name)
@@ -99,6 +104,40 @@ class Platform:
 
     def until_ready(self, name: str, seconds: float = 240) -> None:
         self.until(f"pipeline {name} is ready", lambda: self.condition(name).get("status") == "True", seconds)
+
+    def install_operator(self) -> None:
+        """Install the chart, or upgrade it, and wait for the operator."""
+        self.helm("upgrade", "--install", *RELEASE, *image_values())
+        self.operator_is_up()
+
+    def operator_is_up(self) -> None:
+        """Wait until the operator that was asked for last runs, and no other."""
+        try:
+            self.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=120s")
+        except StartError as error:
+            raise AssertionError(self.report()) from error
+
+    @contextmanager
+    def uninstalled(self) -> Iterator[None]:
+        """Meanwhile the chart's release is gone."""
+        self.helm("uninstall", "clickstream", "--namespace", SYSTEM)
+        self.kubectl("-n", SYSTEM, "wait", "pods", "--all", "--for=delete", "--timeout=60s")
+        try:
+            yield
+        finally:
+            self.install_operator()
+
+    @contextmanager
+    def without_operator(self) -> Iterator[None]:
+        """Meanwhile no operator runs."""
+        scale = ("-n", SYSTEM, "scale", "deployment/clickstream-operator")
+        self.kubectl(*scale, "--replicas=0")
+        self.kubectl("-n", SYSTEM, "wait", "pods", "--all", "--for=delete", "--timeout=60s")
+        try:
+            yield
+        finally:
+            self.kubectl(*scale, "--replicas=1")
+            self.operator_is_up()
 
     @contextmanager
     def reach(self, service: str, port: int) -> Iterator[str]:
@@ -134,7 +173,7 @@ class Platform:
             told("-n", SYSTEM, "describe", "pods"),
             told("-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name", "--tail=40", "--prefix"),
         ]
-        for pod in self.all("pods"):
+        for pod in (each for each in self.all("pods") if each["status"]["phase"] != "Succeeded"):
             name, states = pod["metadata"]["name"], pod["status"].get("containerStatuses", [])
             parts.append(told(*space, "logs", name, "--all-containers", "--tail=15", end=2_000))
             if any(each["restartCount"] for each in states):
@@ -158,20 +197,23 @@ class Platform:
             self.ours("delete", "pod", pod, "--wait=false")
 
     @contextmanager
-    def stores(self, name: str) -> Iterator[Pipeline]:
-        """The pipeline's document, with its stores as this machine reaches them. Raises StartError while one is away."""
-        config = self.get("configmap", f"{name}-pipeline")
-        assert config is not None
-        raw = json.loads(config["data"]["pipeline.json"])
+    def stores(self) -> Iterator[Stores]:
+        """Both stores, as this machine reaches them. Raises StartError while one is away."""
         with self.reach("elasticsearch", 9200) as elasticsearch, self.reach("postgres", 5432) as postgres:
-            raw["sinks"]["elasticsearch"]["url"] = f"http://{elasticsearch}"
-            raw["sinks"]["postgres"] = {"dsn": f"postgresql://clickstream:clickstream@{postgres}/clickstream"}
-            yield parse_pipeline(msgspec.json.encode(raw))
+            yield Stores(f"http://{elasticsearch}", f"postgresql://clickstream:clickstream@{postgres}/clickstream")
 
-    def stored(self, name: str) -> tuple[int, int]:
+    def document(self, name: str, stores: Stores, space: str = SPACE) -> Pipeline:
+        """The pipeline's document, with these addresses."""
+        raw = json.loads(self.kubectl("-n", space, "get", "configmap", f"{name}-pipeline", "-o", "json"))
+        document = json.loads(raw["data"]["pipeline.json"])
+        document["sinks"]["elasticsearch"]["url"] = stores.elasticsearch
+        document["sinks"]["postgres"] = {"dsn": stores.postgres}
+        return parse_pipeline(msgspec.json.encode(document))
+
+    def stored(self, name: str, space: str = SPACE) -> tuple[int, int]:
         """How many clicks Elasticsearch and PostgreSQL have."""
-        with self.stores(name) as document:
-            return counts(document)
+        with self.stores() as stores:
+            return stores.clicks(Names(space, name))
 
     def balanced(self, name: str, ledger: Path, accepted: int, seconds: float = 180) -> Verdict:
         """Wait until both stores have what was accepted, then look up every click of the ledger and every session."""
@@ -185,11 +227,47 @@ class Platform:
 
         self.until(f"{accepted} clicks are in both stores", there, seconds)
         deadline = time.monotonic() + 60
-        with self.stores(name) as document:
+        with self.stores() as stores:
+            document = self.document(name, stores)
             while not (verdict := audit(document, ledger)).ok and time.monotonic() < deadline:
                 time.sleep(2)  # sessions and retried clicks may still be on their way
         assert verdict.ok, "\n".join(verdict.lines())
         return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where both stores are: an address and a connection string."""
+
+    elasticsearch: str
+    postgres: str
+
+    def clicks(self, names: Names) -> tuple[int, int]:
+        """How many clicks of the pipeline each of them has."""
+        with self._search() as search:
+            search.options(ignore_status=404).indices.refresh(index=names.clicks_alias)
+            found = search.options(ignore_status=404).count(index=names.clicks_alias).body.get("count", 0)
+        with psycopg.connect(self.postgres, connect_timeout=10) as connection:
+            rows = connection.execute(f"SELECT count(*) FROM {names.schema}.clicks").fetchone()
+        assert rows is not None
+        return int(found), int(rows[0])
+
+    def have(self, names: Names) -> tuple[bool, bool]:
+        """Whether there is anything of the pipeline in each of them."""
+        with self._search() as search:
+            indices = search.indices.get(index=f"{names.index_prefix}.*", allow_no_indices=True).body
+        with psycopg.connect(self.postgres, connect_timeout=10) as connection:
+            found = "SELECT FROM information_schema.schemata WHERE schema_name = %s"
+            schema = connection.execute(found, [names.schema]).fetchone()
+        return bool(indices), schema is not None
+
+    @contextmanager
+    def _search(self) -> Iterator[Elasticsearch]:
+        search = Elasticsearch(self.elasticsearch, request_timeout=30)
+        try:
+            yield search
+        finally:
+            search.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,24 +306,6 @@ def none_failed(counted: Json) -> None:
     assert counted["retries"] == counted["unknown"] == 0
 
 
-def counts(document: Pipeline) -> tuple[int, int]:
-    """How many clicks are in Elasticsearch and PostgreSQL."""
-    sinks, names = document.sinks, document.names
-    assert sinks.elasticsearch is not None
-    assert sinks.postgres is not None
-    assert sinks.postgres.dsn is not None
-    search = Elasticsearch(sinks.elasticsearch.url, request_timeout=30)
-    try:
-        search.options(ignore_status=404).indices.refresh(index=names.clicks_alias)
-        found = search.options(ignore_status=404).count(index=names.clicks_alias).body.get("count", 0)
-    finally:
-        search.close()
-    with psycopg.connect(sinks.postgres.dsn, connect_timeout=10) as connection:
-        rows = connection.execute(f"SELECT count(*) FROM {names.schema}.clicks").fetchone()
-    assert rows is not None
-    return int(found), int(rows[0])
-
-
 def _visitors(name: str, arguments: list[str]) -> Json:
     """A pod under the restricted standard; its second container keeps the ledger in reach when the first is done."""
     shared: Json = {
@@ -281,8 +341,9 @@ def _visitors(name: str, arguments: list[str]) -> Json:
 def build_images(folder: Path) -> list[Path]:
     """Archives of our two images, from the project's own Dockerfiles, and of the dependencies."""
     images.build(ROOT, APPS, "-f", ROOT / "images" / "apps.Dockerfile")
+    images.build(ROOT, NEXT_APPS, "-f", ROOT / "images" / "apps.Dockerfile")
     images.build(ROOT, OPERATOR, "-f", ROOT / "images" / "operator.Dockerfile")
-    names = {"apps": APPS, "operator": OPERATOR, "dependencies": dependencies.build()}
+    names = {"apps": APPS, "next-apps": NEXT_APPS, "operator": OPERATOR, "dependencies": dependencies.build()}
     return [images.save(name, folder / f"{what}.tar") for what, name in names.items()]
 
 
@@ -310,17 +371,13 @@ def platform(folder: Path) -> Iterator[Platform]:
         for archive in archives:
             load(archive)
             archive.unlink()
-        made = Platform(kubeconfig, folder)
+        made = Platform(kubeconfig, load)
         for space in (SYSTEM, SPACE):
             made.kubectl("apply", "-f", "-", text=yaml.safe_dump(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": RESTRICTED}}
             ))  # fmt: skip
         install(made.kubectl, SPACE)
-        made.helm("upgrade", "--install", *RELEASE, *image_values())
-        try:
-            made.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=120s")
-        except StartError as error:
-            raise AssertionError(made.report()) from error
+        made.install_operator()
         yield made
 
 

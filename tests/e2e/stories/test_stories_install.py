@@ -21,8 +21,8 @@ def test_helm_install_kubectl_apply_and_ten_thousand_clicks(world, ledger, tmp_p
     assert verdict.sessions > 100
 
     document = tmp_path / "pipeline.json"
-    with world.stores("shop") as reached:
-        document.write_bytes(dump_pipeline(reached))
+    with world.stores() as stores:
+        document.write_bytes(dump_pipeline(world.document("shop", stores)))
         checked = subprocess.run(
             [sys.executable, "-m", "clickstream.cli", "check", "--pipeline", document, "--settle", "0"],
             capture_output=True, text=True, check=False,
