@@ -14,6 +14,8 @@ from support.golden import FOLDER, cases, children_of
 
 from e2e.cluster import ApiServer
 from e2e.cluster.build import binary
+from e2e.cluster.kind import CONFIG
+from e2e.cluster.node import AUTOSCALER_FLAGS
 from e2e.dependencies.strimzi import definitions
 from generate import CHART, ROOT
 
@@ -113,8 +115,14 @@ def test_an_unknown_field_does_not_conform(schemas):
         conform(schemas, yaml.safe_dump(pipeline))
 
 
-def test_kinds_own_code_reads_our_kind_configuration():
-    done = subprocess.run(
-        [binary("kindconfig"), ROOT / "kind-config.yaml"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("file", [ROOT / "kind-config.yaml", CONFIG], ids=["laptop", "e2e"])
+def test_kinds_own_code_reads_our_kind_configuration(file):
+    done = subprocess.run([binary("kindconfig"), file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_both_clusters_have_the_same_autoscaler():
+    (node,) = yaml.safe_load(CONFIG.read_text())["nodes"]
+    (patch,) = map(yaml.safe_load, node["kubeadmConfigPatches"])
+    flags = patch["controllerManager"]["extraArgs"].items()
+    assert tuple(f"--{name}={value}" for name, value in flags) == AUTOSCALER_FLAGS

@@ -3,7 +3,7 @@
 build                              the programs and images that `up` needs, once
 up | down                          start and remove the cluster (root, Linux, one a machine)
 kubeconfig                         print the path of the administrator's kubeconfig
-build-image FOLDER NAME [OPTION…]  a Dockerfile into the local storage; the options are buildah's (-f, --build-arg)
+build-image FOLDER NAME [OPTION…]  a Dockerfile into the local storage; options: -f, --build-arg
 load-image NAME|FILE               from the storage, or an archive, into the node
 run PROGRAM [ARGUMENT…]            kubectl, helm, kubeconform, kindconfig, … as built here
 """

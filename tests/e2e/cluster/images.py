@@ -1,4 +1,4 @@
-"""Container images without an engine or a registry: buildah, and a base image made here.
+"""Container images by docker; for the bare cluster without an engine or a registry, by buildah on a base made here.
 
 Why it exists: the project's own Dockerfiles shall be what runs in the cluster, on a machine that can pull no image. The
 base stands in for `python:3.12-slim`: Debian's minimal system and, below /usr/local, a CPython of this machine.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from devstack import cache
 from devstack.errors import MissingToolError
+from e2e.cluster import choice
 from e2e.cluster.build import binary, cache_folder, report, require, run
 
 PAUSE = "localhost/clickstream-e2e/pause:1"
@@ -70,17 +71,25 @@ def buildah(*arguments: str | Path) -> str:
 
 
 def build(folder: Path, name: str, *arguments: str | Path) -> None:
-    """Build a Dockerfile (default: the folder's) into the storage; `arguments` are buildah's, such as -f or --build-arg."""
+    """Build a Dockerfile (default: the folder's) into the storage; `arguments` are the engine's, such as -f."""
+    report(f"building the image {name}")
+    if choice.docker_builds():
+        # kind imports with `ctr`, which stumbles over attestations.
+        plain = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        run(["docker", "build", "--quiet", "--tag", full_name(name), *arguments, folder], env=plain)
+        return
     _import_base()
     with _machine_settings() as volumes:
-        report(f"building the image {name}")
         apart = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers"]
         buildah("build", "--quiet", *apart, *volumes, "--tag", full_name(name), *arguments, folder)
 
 
 def save(name: str, archive: Path) -> Path:
-    """Write an image of the storage as a docker-archive."""
-    buildah("push", "--quiet", full_name(name), f"docker-archive:{archive}:{full_name(name)}")
+    """Write an image that was built here as a docker-archive."""
+    if choice.docker_builds():
+        run(["docker", "save", "--output", archive, full_name(name)])
+    else:
+        _push(name, archive)
     return archive
 
 
@@ -92,7 +101,7 @@ def pause() -> Path:
         (draft / "Dockerfile").write_text(PAUSE_DOCKERFILE, encoding="utf-8")
         shutil.copy(program, draft / "pause")
         buildah("build", "--quiet", "--isolation", "chroot", "--tag", PAUSE, draft)
-        save(PAUSE, draft / "image.tar")
+        _push(PAUSE, draft / "image.tar")
 
     return cache.entry(cache_folder(), f"image-{program.parent.name}", make) / "image.tar"
 
@@ -112,7 +121,7 @@ def base() -> Path:
         _copy_python(version, prefix, draft / "local")
         (draft / "Dockerfile").write_text(BASE_DOCKERFILE, encoding="utf-8")
         buildah("build", "--quiet", "--isolation", "chroot", "--tag", BASE, draft)
-        save(BASE, draft / "image.tar")
+        _push(BASE, draft / "image.tar")
         (draft / "system.tar").unlink()
         shutil.rmtree(draft / "local")
 
@@ -140,6 +149,10 @@ def find_python() -> tuple[str, Path]:
         "no CPython 3.11 to 3.13 for the base image in ~/.pyenv, uv's folder or /usr/local; E2E_PYTHON names its prefix"
     )
     raise MissingToolError(message)
+
+
+def _push(name: str, archive: Path) -> None:
+    buildah("push", "--quiet", full_name(name), f"docker-archive:{archive}:{full_name(name)}")
 
 
 def _copy_python(version: str, prefix: Path, target: Path) -> None:

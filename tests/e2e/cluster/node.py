@@ -50,6 +50,11 @@ IDENTITIES = {
 }
 
 
+def can_run() -> bool:
+    """Whether this user may make what it consists of."""
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """The cluster whose files are below `home`."""
@@ -85,10 +90,8 @@ class Node:
 
         Raises MissingToolError where it cannot run, StartError with the end of the logs.
         """
-        if sys.platform != "linux" or os.geteuid() != 0:
-            message = (
-                "the bare cluster needs root on Linux (namespaces, mounts, cgroups); elsewhere use kind and KUBECONFIG"
-            )
+        if not can_run():
+            message = "the bare cluster needs root on Linux (namespaces, mounts, cgroups); elsewhere use kind"
             raise MissingToolError(message)
         require(COMMANDS)
         pause = images.pause()

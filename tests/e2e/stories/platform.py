@@ -29,7 +29,7 @@ from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from devstack.demo.audit import audit
 from devstack.demo.verdict import Verdict
 from devstack.errors import StartError
-from e2e.cluster import Node, images
+from e2e.cluster import Kind, Node, choice, images
 from e2e.cluster.build import binary
 from e2e.cluster.control_plane import kubectl
 from e2e.dependencies import image as dependencies
@@ -350,11 +350,12 @@ def build_images(folder: Path) -> list[Path]:
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
     """(kubeconfig, what loads an image archive) of the cluster to use."""
-    given, loader = os.environ.get("KUBECONFIG"), os.environ.get("E2E_IMAGE_LOADER")
-    if given and loader:
-        yield Path(given), lambda archive: subprocess.run([*shlex.split(loader), str(archive)], check=True) and None
+    chosen = choice.cluster()
+    if chosen == "existing":
+        loader = shlex.split(os.environ["E2E_IMAGE_LOADER"])
+        yield Path(os.environ["KUBECONFIG"]), lambda archive: subprocess.run([*loader, archive], check=True) and None
         return
-    node = Node.from_environment()
+    node = Kind(folder) if chosen == "kind" else Node.from_environment()
     node.down()
     try:
         node.up()
