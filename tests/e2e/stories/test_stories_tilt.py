@@ -50,10 +50,13 @@ def objects(asked: Asked, group: Json) -> list[Json]:
 
 
 def with_images(thing: Json, built: dict[str, str]) -> Json:
-    """As Tilt puts in what it has built, where a container or, by k8s_kind, a pipeline names an image."""
+    """As Tilt puts in what it has built, where a container or, by k8s_kind, a pipeline names an image, of whatever tag."""
 
     def replaced(found: Json) -> Json:
-        return {key: built.get(str(value), value) if key == "image" else value for key, value in found.items()}
+        return {
+            key: built.get(value.split(":")[0], value) if key == "image" and isinstance(value, str) else value
+            for key, value in found.items()
+        }
 
     return json.loads(json.dumps(thing), object_hook=replaced)  # type: ignore[no-any-return]
 
