@@ -1,4 +1,4 @@
-"""The bare cluster: pods from an image that was built here, names, volumes, autoscaling; and nothing of it left behind."""
+"""The bare cluster: pods from an image that was built here, names, policies, volumes, autoscaling; and nothing left behind."""
 
 from __future__ import annotations
 
@@ -107,7 +107,35 @@ spec:
 {RESTRICTED}\
           command: [python3, -c, CODE]
 """
+NOBODY = """\
+apiVersion: v1
+kind: Service
+metadata: {name: nobody, namespace: pond}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+"""
+DENY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: pond}
+spec: {podSelector: {matchLabels: {app: pond}}, policyTypes: [Ingress]}
+"""
 GET = "import urllib.request; print(urllib.request.urlopen('http://pond/PATH', timeout=5).read().decode())"
+# What a pod gets from a service: it tries until it is what it should be, for half a minute.
+TRY = """\
+import socket, time
+time.sleep(AFTER)
+end = time.time() + 30
+while True:
+    try:
+        socket.create_connection(("SERVICE", 80), timeout=3).close()
+        got = "connected"
+    except OSError as error:
+        got = type(error).__name__
+    if got == "WANTED" or time.time() > end:
+        break
+    time.sleep(0.2)
+print(got)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +187,7 @@ def machine() -> dict[str, str]:
     programs = ("kubelet", "kube-apiserver", "etcd", "containerd", "containerd-shim")
     return {
         "rules": "\n".join(rules),
+        "sets": output("ipset", "list", "-name"),
         "links": str(sorted(links)),
         "routes": output("ip", "route"),
         "mounts": str(sorted(mounts)),
@@ -192,6 +221,11 @@ def visit(node: Node, name: str, code: str) -> str:
     return node.kubectl("logs", f"job/{name}", "-n", "pond")
 
 
+def tries(node: Node, name: str, service: str, wanted: str, after: int = 0) -> str:
+    code = TRY.replace("SERVICE", service).replace("WANTED", wanted).replace("AFTER", str(after))
+    return visit(node, name, code).strip()
+
+
 def hpa(node: Node) -> dict[str, object]:
     return json.loads(node.kubectl("get", "hpa", "pond", "-n", "pond", "-o", "json"))["status"]
 
@@ -205,6 +239,22 @@ def test_the_machine_reaches_a_service_too(node: Node) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(f"http://{address}/", timeout=5) as answer:
         assert b"said: quack" in answer.read()
+
+
+def test_a_service_without_pods_refuses(node: Node) -> None:
+    node.kubectl("apply", "-f", "-", text=NOBODY)
+    # By then the packet filter knows the visitor, too.
+    assert tries(node, "nobody-there", "nobody", "ConnectionRefusedError", after=3) == "ConnectionRefusedError"
+
+
+def test_a_pod_that_a_policy_denies_is_out_of_reach_until_the_policy_is_deleted(node: Node) -> None:
+    assert tries(node, "before-policy", "pond", "connected") == "connected"
+    node.kubectl("apply", "-f", "-", text=DENY)
+    assert tries(node, "denied", "pond", "ConnectionRefusedError") == "ConnectionRefusedError"
+    ready = node.kubectl("get", "pods", "-n", "pond", "-l", "app=pond", "-o", "jsonpath={..containerStatuses[*].ready}")
+    assert ready == "true", "the policy refused, and not a service without pods"
+    node.kubectl("delete", "networkpolicy", "deny", "-n", "pond")
+    assert tries(node, "after-policy", "pond", "connected") == "connected"
 
 
 def test_nothing_of_this_machine_is_in_the_image(node: Node) -> None:

@@ -50,6 +50,7 @@ def _kubernetes_version() -> tuple[str, ...]:
 
 MODULES = {
     "kube": Module(variables=_kubernetes_version()),
+    "policies": Module(),
     "pause": Module(),
     "kindconfig": Module(),
     "kubeconform": Module("github.com/yannh/kubeconform/cmd/kubeconform"),

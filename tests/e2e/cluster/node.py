@@ -1,7 +1,7 @@
-"""A complete Kubernetes of one node on the bare machine: control plane, scheduler, kubelet, kube-proxy, DNS, metrics.
+"""A complete Kubernetes of one node on the bare machine: control plane, scheduler, kubelet, network, DNS, metrics.
 
-Why it exists: rolling updates, autoscaling and network are only proved where pods really run. One a machine, since its
-addresses are fixed. Deliberately absent: network policies (the bridge plugin enforces none), a load balancer, ingress.
+Why it exists: rolling updates, autoscaling and network with its policies are only proved where pods really run. One a
+machine, since its addresses are fixed. Deliberately absent: a load balancer, ingress.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COMMANDS = {
     "ip": "iproute2",
     "openssl": "openssl",
     "conntrack": "conntrack",
+    "ipset": "ipset",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "modprobe": "kmod",
 }
@@ -47,6 +48,7 @@ IDENTITIES = {
     "scheduler": Identity("/CN=system:kube-scheduler"),
     "kubelet": Identity(f"/O=system:nodes/CN=system:node:{NAME}", (f"DNS:{NAME}", f"IP:{NODE_ADDRESS}")),
     "kube-proxy": Identity("/CN=system:kube-proxy"),
+    "policies": Identity("/CN=e2e:policies"),
 }
 
 
@@ -152,6 +154,9 @@ class Node:
         self.kubectl("apply", "--server-side", "-f", "-", text=self._volumes())
         processes.wait_for(lambda: plane.answers("get", "node", NAME), "node registered", 60)
         self.kubectl("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=60s")
+        # Not before, for it asks once for the node's address.
+        own = [f"--kubeconfig={plane.client_kubeconfig('policies')}", f"--hostname-override={NAME}"]
+        processes.start("policies", [binary("policies"), *own, f"--service-cluster-ip-range={SERVICES}"])
         for name in ("coredns", "metrics-server"):
             self.kubectl("--namespace=kube-system", "rollout", "status", f"deployment/{name}", "--timeout=120s")
         processes.wait_for(lambda: plane.answers("top", "node", NAME), "metrics", 60)
