@@ -291,7 +291,9 @@ class Visitors:
         """Wait until they are done, append their ledger, and return their own count."""
         self.world.until(f"{self.pod} is done", self.over, seconds)
         told = self.world.ours("logs", self.pod, "-c", "visitors").splitlines()
-        found = [line for line in told if line.startswith("{")]  # not always the last: errors have a stream of their own
+        found = [
+            line for line in told if line.startswith("{")
+        ]  # not always the last: errors have a stream of their own
         assert found, told
         with ledger.open("a", encoding="utf-8") as file:  # a ledger's first line is a comment anywhere else
             file.write(self.world.ours("exec", self.pod, "-c", "ledger", "--", "cat", "/ledger/ledger"))
