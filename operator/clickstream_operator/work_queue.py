@@ -6,6 +6,7 @@ A failed pass comes again after a pause that grows with each failure in a row. D
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -83,10 +84,10 @@ class WorkQueue:
                 if found is not None:
                     self._running[found] = now
                     return found
-                try:
-                    await asyncio.wait_for(self._changed.wait(), wait)
-                except TimeoutError:
-                    continue
+                # Not wait_for: before Python 3.12 it may swallow a cancellation, and the worker would never end.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
 
     def _next(self, now: float) -> tuple[Key | None, float | None]:
         busy: list[tuple[float, int, Key]] = []
