@@ -26,6 +26,11 @@ MAX_SEEN: Final = 16_384
 """Event ids remembered per key. 16 bytes each: a noisy user's state stays far below Kafka's 1 MiB record."""
 
 
+SEEN_BUCKET_MS: Final = 60_000
+"""Length of the time buckets of event ids. Fixed, not made of gap and grace: state outlives a change of both, and while
+one is rolled out it moves between processes of either."""
+
+
 class Facts(Protocol):
     """What the fold needs to know of a click; the flow's draft has it, times in ms."""
 
@@ -71,7 +76,7 @@ class LiveSession(msgspec.Struct, array_like=True):
 class KeyState(msgspec.Struct, array_like=True):
     """What is remembered of one key: the source offset applied last, its sessions by start, the event ids seen.
 
-    `seen` maps an id's digest to its time bucket (event time // bucket length).
+    `seen` maps an id's digest to its time bucket (event time // SEEN_BUCKET_MS).
     """
 
     offset: int
@@ -109,7 +114,6 @@ class PartitionState:
         self.dirty: set[bytes] = set()
         self.forgotten = 0
         self._funnels = funnels
-        self._bucket = max(60_000, (gap + grace) // 4)
         # When a key is to be looked at for closing: a heap, and each key's one valid entry in it (others are stale).
         # An entry may be too early, when its session has grown since; it is never too late.
         self._due: list[tuple[int, bytes]] = []
@@ -128,7 +132,7 @@ class PartitionState:
         hits: list[LiveSession] = []
         if state is not None:
             bucket = state.seen.get(digest)
-            if bucket is not None and (bucket + 1) * self._bucket > horizon:
+            if bucket is not None and (bucket + 1) * SEEN_BUCKET_MS > horizon:
                 return _DUPLICATE
             live_after, first_end, last_start = before - self.gap - self.grace, t - self.gap, t + self.gap
             hits = [
@@ -284,7 +288,7 @@ class PartitionState:
 
     def _remember(self, state: KeyState, digest: bytes, t: int) -> None:
         seen = state.seen
-        seen[digest] = t // self._bucket
+        seen[digest] = t // SEEN_BUCKET_MS
         if len(seen) > MAX_SEEN:
             self._expire(state, self.stream_time - self.gap - self.grace)
             while len(state.seen) > MAX_SEEN:
@@ -296,7 +300,7 @@ class PartitionState:
                 state.seen = kept
 
     def _expire(self, state: KeyState, horizon: int) -> None:
-        live = {digest: bucket for digest, bucket in state.seen.items() if (bucket + 1) * self._bucket > horizon}
+        live = {digest: bucket for digest, bucket in state.seen.items() if (bucket + 1) * SEEN_BUCKET_MS > horizon}
         if len(live) != len(state.seen):
             state.seen = live
 
@@ -307,7 +311,7 @@ class PartitionState:
         elif sessions:
             due = min(session.end for session in sessions)
         else:
-            due = (max(state.seen.values()) + 1) * self._bucket
+            due = (max(state.seen.values()) + 1) * SEEN_BUCKET_MS
         scheduled = self._due_of.get(key)
         if scheduled is None or due < scheduled:
             self._due_of[key] = due

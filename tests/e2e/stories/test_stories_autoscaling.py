@@ -12,7 +12,7 @@ REQUESTS = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory":
 
 def test_load_adds_replicas_its_end_takes_them_away_and_no_click_is_lost(world, ledger):
     """The utilization that is aimed at is the examples'; bounds, requests and windows are those of a small node."""
-    usual = REQUESTS | {"requests": {"cpu": "250m", "memory": "384Mi"}}
+    usual = REQUESTS | {"requests": {"cpu": "200m", "memory": "384Mi"}}
     elasticsearch, postgres = (minimal("waves")[1]["spec"]["sinks"][store] for store in ("elasticsearch", "postgres"))
     world.apply(*modest(
         "waves",
@@ -33,15 +33,15 @@ def test_load_adds_replicas_its_end_takes_them_away_and_no_click_is_lost(world, 
     assert (replicas("tracking-api"), replicas("enricher")) == (1, 1)
     pods = ("visitors-waves-few", "visitors-waves-many")
     steady = {"batch": 5, "spoiled": 0, "seconds": 600}
-    with watched(world, "waves", pods) as timeline, world.visitors("waves", "-few", rate=50, **steady) as few:
-        timeline.mark("50 clicks/s")
+    with watched(world, "waves", pods) as timeline, world.visitors("waves", "-few", rate=20, **steady) as few:
+        timeline.mark("20 clicks/s")
         world.until("the picture has a before", lambda: len(timeline.moments) >= 5)
-        with world.visitors("waves", "-many", rate=400, batch=1, spoiled=0, seconds=75) as many:
-            timeline.mark("+ 400 clicks/s, one a request")
+        with world.visitors("waves", "-many", rate=500, batch=1, spoiled=0, seconds=75) as many:
+            timeline.mark("+ 500 clicks/s, one a request")
             world.until("the tracking API has three replicas", lambda: replicas("tracking-api") >= 3, 90)
             world.until("the enricher has two replicas", lambda: replicas("enricher") == 2, 90)
             crowd = many.counted(ledger)
-            timeline.mark("50 clicks/s")
+            timeline.mark("20 clicks/s")
         world.until("the tracking API has one replica", lambda: replicas("tracking-api") == 1, 240)
         world.until("the enricher has one replica", lambda: replicas("enricher") == 1, 240)
         seen = len(timeline.moments)
@@ -50,5 +50,5 @@ def test_load_adds_replicas_its_end_takes_them_away_and_no_click_is_lost(world, 
         rest = few.counted(ledger)
     none_failed(crowd)
     none_failed(rest)
-    assert crowd["achieved_rate"] > 380
+    assert crowd["achieved_rate"] > 450
     world.balanced("waves", ledger, crowd["accepted"] + rest["accepted"])

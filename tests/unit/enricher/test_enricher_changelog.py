@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,3 +122,23 @@ def test_a_process_that_was_frozen_is_told_so_and_a_slow_one_is_not() -> None:
     child.send_signal(signal.SIGCONT)
     assert child.stdout.readline().startswith("paused: this process was stopped")
     assert child.wait(10) == 0
+
+
+@pytest.mark.parametrize(("one", "other"), [(GAP, 2 * GAP), (2 * GAP, GAP)], ids=["longer", "shorter"])
+def test_an_event_id_is_known_again_though_the_gap_was_changed_in_between(one: int, other: int) -> None:
+    """While a change is rolled out, partitions move between processes that run with either gap."""
+    now = 1_795_530_000_000
+    click = SimpleNamespace(
+        event_id="e1", event_time=now, storage_day="2026-11-24", user_id="u", type="page_view", page_path="/",
+        medium="direct", referrer_host=None, referrer_source=None, campaign=None, device="desktop", country=None, bot=False,
+    )  # fmt: skip
+    before = PartitionState(one, GRACE, FunnelBook([]))
+    before.apply(b"u", click, 1)
+    replay = Replay()
+    replay.add(*key_record(b"u", before.keys[b"u"]))
+    before.applied = 1
+    replay.add(*partition_record(before))
+    after = PartitionState(other, GRACE, FunnelBook([]))
+    replay.restore(after)
+    assert after.apply(b"u", click, 2).duplicate
+    assert after.keys[b"u"].sessions[0].events == 1
