@@ -60,8 +60,9 @@ class Processing:
         enriched = effects.enriched
         upserts: dict[str, LiveSession] = {}
         retracted: dict[str, Record] = {}
-        last = state.applied
-        for record in records:
+        last = applied = state.applied
+        # What is read again is left out: it was written down after all that follows from it was delivered.
+        for record in (each for each in records if each.offset > applied):
             last = record.offset
             effects.processed += 1
             draft = enrich(record.value, record.timestamp)
@@ -70,8 +71,8 @@ class Processing:
                 continue
             key = (draft.user_id if by_user else draft.client_session_id).encode()
             outcome = apply(key, draft, record.offset)
-            if outcome.duplicate:
-                effects.duplicates += 1
+            if outcome.duplicate or outcome.applied:
+                effects.duplicates += outcome.duplicate
                 continue
             if outcome.late or draft.late:
                 effects.late += 1
@@ -91,7 +92,7 @@ class Processing:
         # One record a session and chunk: what it was in between is of no interest to anyone.
         for session in upserts.values():
             effects.sessions.append((session.id.encode(), encode_session(state.record(session)), _NO_HEADERS))
-        state.applied = max(state.applied, last)
+        state.applied = last
 
     def take_changes(self, state: PartitionState, effects: Effects) -> None:
         """The changelog records of all keys that changed. Goes after the records, before the partition's own record."""

@@ -85,16 +85,22 @@ class KeyState(msgspec.Struct, array_like=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one click did. `session` is its session's id, None when `late`; `duplicate` clicks are not to be emitted."""
+    """What one click did. `session` is its session's id, None when `late`; `duplicate` clicks are not to be emitted.
+
+    Nor is a record that was `applied` before: state is written after the output, so all of its output is out. To make it
+    again from the state of now would be wrong: what was a duplicate then cannot be told from what it repeated.
+    """
 
     session: str | None
     duplicate: bool = False
+    applied: bool = False
     late: bool = False
     upsert: LiveSession | None = None
     retractions: tuple[Retraction, ...] = ()
 
 
 _DUPLICATE: Final = Outcome(None, duplicate=True)
+_APPLIED: Final = Outcome(None, applied=True)
 
 
 class PartitionState:
@@ -126,7 +132,7 @@ class PartitionState:
         self.stream_time = max(before, t)
         state = self.keys.get(key)
         if offset <= self.applied or (state is not None and offset <= state.offset):
-            return self._again(state, t)
+            return _APPLIED
         horizon = self.stream_time - self.gap - self.grace
         digest = xxh3_128_digest(click.event_id.encode())
         hits: list[LiveSession] = []
@@ -214,13 +220,6 @@ class PartitionState:
         """Put back a key's state from the changelog."""
         self.keys[key] = state
         self._schedule(key, state)
-
-    def _again(self, state: KeyState | None, t: int) -> Outcome:
-        """A record that was applied before: name the session it lies in now, if that is still known."""
-        for session in state.sessions if state is not None else ():
-            if session.start <= t <= session.end:
-                return Outcome(session.id)
-        return Outcome(None)
 
     def _merge(
         self, key: bytes, state: KeyState, hits: list[LiveSession], click: Facts, offset: int

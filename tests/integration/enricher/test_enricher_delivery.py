@@ -103,8 +103,7 @@ def test_two_workers_are_killed_one_after_the_other(pipeline: Pipeline, start: S
     wait_for(lambda: run.enriched_count() > 12_000, "more is done", first, second)
     second.kill()
     second.start()
-    enriched = run.finish(first, second)
-    assert repeated(enriched) > 0, "nothing was replayed: the kills hit nothing"
+    run.finish(first, second)
 
 
 @pytest.mark.parametrize("stage", ["output", "changelog", "partition"])
@@ -115,7 +114,8 @@ def test_a_worker_dies_right_after_a_stage_of_its_writes(pipeline: Pipeline, sta
     assert worker.child.returncode == -signal.SIGKILL
     worker.start()
     enriched = run.finish(worker)
-    assert repeated(enriched) > 0
+    # What was delivered is made again only as long as it is written down nowhere that it was.
+    assert (repeated(enriched) > 0) is (stage == "output")
 
 
 def test_a_second_worker_comes_and_goes_under_load(pipeline: Pipeline, start: Starter) -> None:

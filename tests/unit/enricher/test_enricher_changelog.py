@@ -17,6 +17,17 @@ from clickstream.enricher.sessions import MAX_SEEN, KeyState, PartitionState
 GAP = GRACE = 600_000
 
 
+NOW = 1_795_530_000_000
+
+
+def click_at(event_time: int) -> SimpleNamespace:
+    """What the fold needs of the click e1."""
+    return SimpleNamespace(
+        event_id="e1", event_time=event_time, storage_day="2026-11-24", user_id="u", type="page_view", page_path="/",
+        medium="direct", referrer_host=None, referrer_source=None, campaign=None, device="desktop", country=None, bot=False,
+    )  # fmt: skip
+
+
 def empty() -> PartitionState:
     return PartitionState(GAP, GRACE, FunnelBook([]))
 
@@ -127,11 +138,7 @@ def test_a_process_that_was_frozen_is_told_so_and_a_slow_one_is_not() -> None:
 @pytest.mark.parametrize(("one", "other"), [(GAP, 2 * GAP), (2 * GAP, GAP)], ids=["longer", "shorter"])
 def test_an_event_id_is_known_again_though_the_gap_was_changed_in_between(one: int, other: int) -> None:
     """While a change is rolled out, partitions move between processes that run with either gap."""
-    now = 1_795_530_000_000
-    click = SimpleNamespace(
-        event_id="e1", event_time=now, storage_day="2026-11-24", user_id="u", type="page_view", page_path="/",
-        medium="direct", referrer_host=None, referrer_source=None, campaign=None, device="desktop", country=None, bot=False,
-    )  # fmt: skip
+    click = click_at(NOW)
     before = PartitionState(one, GRACE, FunnelBook([]))
     before.apply(b"u", click, 1)
     replay = Replay()
@@ -142,3 +149,14 @@ def test_an_event_id_is_known_again_though_the_gap_was_changed_in_between(one: i
     replay.restore(after)
     assert after.apply(b"u", click, 2).duplicate
     assert after.keys[b"u"].sessions[0].events == 1
+
+
+def test_what_was_applied_before_is_not_made_again_from_the_state_of_now() -> None:
+    """A repeated click whose corrected time is earlier by a millisecond would be told to be in no session."""
+    first, repeated = click_at(NOW), click_at(NOW - 1)
+    state = empty()
+    assert state.apply(b"u", first, 1).session is not None
+    assert state.apply(b"u", repeated, 2).duplicate
+    state.applied = 2
+    assert state.apply(b"u", first, 1).applied
+    assert state.apply(b"u", repeated, 2).applied
