@@ -189,6 +189,7 @@ class Platform:
         given = {"url": f"http://{name}-tracking-api", "key": KEY} | options
         arguments = [each for key, value in given.items() for each in (f"--{key.replace('_', '-')}", str(value))]
         pod = f"visitors-{name}{suffix}"
+        self.ours("delete", "pod", pod, "--ignore-not-found")  # of a run that was ended by force
         self.apply(_visitors(pod, ["simulate", *arguments, "--ledger", "/ledger/ledger"]))
         try:
             yield Visitors(self, pod)
