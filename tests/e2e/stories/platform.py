@@ -42,7 +42,6 @@ NEXT_APPS = "localhost/clickstream-apps:e2e-next"  # the same programs under ano
 OPERATOR = "localhost/clickstream-operator:e2e"
 RELEASE = ("clickstream", str(ROOT / "charts" / "clickstream"), "--namespace", SYSTEM)
 KEY = "change-me"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Json = dict[str, Any]
 
@@ -81,6 +80,12 @@ class Platform:
 
     def apply(self, *objects: Json) -> None:
         self.ours("apply", "-f", "-", text=yaml.safe_dump_all(objects))
+
+    def namespace(self, name: str) -> None:
+        """Make a namespace that enforces the restricted standard."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.kubectl("apply", "-f", "-", text=json.dumps(space))
 
     def patch(self, kind: str, name: str, change: Json) -> None:
         self.ours("patch", kind, name, "--type=merge", "-p", json.dumps(change))
@@ -202,18 +207,18 @@ class Platform:
         with self.reach("elasticsearch", 9200) as elasticsearch, self.reach("postgres", 5432) as postgres:
             yield Stores(f"http://{elasticsearch}", f"postgresql://clickstream:clickstream@{postgres}/clickstream")
 
-    def document(self, name: str, stores: Stores, space: str = SPACE) -> Pipeline:
+    def document(self, name: str, stores: Stores) -> Pipeline:
         """The pipeline's document, with these addresses."""
-        raw = json.loads(self.kubectl("-n", space, "get", "configmap", f"{name}-pipeline", "-o", "json"))
+        raw = json.loads(self.ours("get", "configmap", f"{name}-pipeline", "-o", "json"))
         document = json.loads(raw["data"]["pipeline.json"])
         document["sinks"]["elasticsearch"]["url"] = stores.elasticsearch
         document["sinks"]["postgres"] = {"dsn": stores.postgres}
         return parse_pipeline(msgspec.json.encode(document))
 
-    def stored(self, name: str, space: str = SPACE) -> tuple[int, int]:
+    def stored(self, name: str) -> tuple[int, int]:
         """How many clicks Elasticsearch and PostgreSQL have."""
         with self.stores() as stores:
-            return stores.clicks(Names(space, name))
+            return stores.clicks(Names(SPACE, name))
 
     def balanced(self, name: str, ledger: Path, accepted: int, seconds: float = 180) -> Verdict:
         """Wait until both stores have what was accepted, then look up every click of the ledger and every session."""
@@ -292,9 +297,8 @@ class Visitors:
         """Wait until they are done, append their ledger, and return their own count."""
         self.world.until(f"{self.pod} is done", self.over, seconds)
         told = self.world.ours("logs", self.pod, "-c", "visitors").splitlines()
-        found = [
-            line for line in told if line.startswith("{")
-        ]  # not always the last: errors have a stream of their own
+        # Not always the last line: errors have a stream of their own.
+        found = [line for line in told if line.startswith("{")]
         assert found, told
         with ledger.open("a", encoding="utf-8") as file:  # a ledger's first line is a comment anywhere else
             file.write(self.world.ours("exec", self.pod, "-c", "ledger", "--", "cat", "/ledger/ledger"))
@@ -377,17 +381,15 @@ def platform(folder: Path) -> Iterator[Platform]:
             archive.unlink()
         made = Platform(kubeconfig, load)
         for space in (SYSTEM, SPACE):
-            made.kubectl("apply", "-f", "-", text=yaml.safe_dump(
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": RESTRICTED}}
-            ))  # fmt: skip
+            made.namespace(space)
         install(made.kubectl, SPACE)
         made.install_operator()
         yield made
 
 
-def image_values(apps_tag: str = "e2e") -> list[str]:
+def image_values() -> list[str]:
     """The chart's values for our own images."""
     return [
         "--set", "image.repository=localhost/clickstream-operator,image.tag=e2e",
-        "--set", f"appsImage.repository=localhost/clickstream-apps,appsImage.tag={apps_tag}",
+        "--set", "appsImage.repository=localhost/clickstream-apps,appsImage.tag=e2e",
     ]  # fmt: skip

@@ -7,14 +7,11 @@ import json
 import urllib.error
 import urllib.request
 
+from e2e.pipelines.surroundings import secret
 from e2e.stories.conftest import modest
-from e2e.stories.platform import NEXT_APPS, Json, none_failed
+from e2e.stories.platform import KEY, NEXT_APPS, SPACE, Json, none_failed
 
 DATABASE = "postgresql://clickstream:clickstream@postgres:5432/clickstream"
-
-
-def secret(name: str, **data: str) -> Json:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
 
 
 def status(address: str, key: str) -> int:
@@ -41,9 +38,8 @@ def test_image_gap_funnel_and_secrets_change_under_load(world, ledger):
     def rolled(*components: str) -> None:
         """Wait until these have another template than before, and the pipeline is ready with it."""
         world.until(f"{components} change", lambda: all(templates()[each] != before[each] for each in components))
-        for (
-            each
-        ) in components:  # a Secret's change is none of the pipeline's, whose readiness may be of a moment before
+        # A Secret's change is none of the pipeline's, whose readiness may be of a moment before.
+        for each in components:
             world.ours("rollout", "status", f"deployment/changing-{each}", "--timeout=120s")
         world.until_ready("changing")
 
@@ -59,7 +55,12 @@ def test_image_gap_funnel_and_secrets_change_under_load(world, ledger):
     sinks = modest("changing")[1]["spec"]["sinks"]
     sinks["postgres"]["connectionSecretRef"] = {"name": "changing-postgres"}
     spec: Json = {"sources": sources, "sinks": sinks}
-    world.apply(secret("changing-keys", web="change-me", backend="one"), secret("changing-postgres", uri=DATABASE))
+
+    def secrets(backend: str, uri: str) -> list[Json]:
+        keys = secret("changing-keys", SPACE, {"web": KEY, "backend": backend})
+        return [keys, secret("changing-postgres", SPACE, {"uri": uri})]
+
+    world.apply(*secrets("one", DATABASE))
     world.apply(modest("changing", **spec)[1])
     world.until_ready("changing")
     with world.visitors("changing", rate=500, batch=10, spoiled=0, seconds=600) as visitors:
@@ -77,8 +78,7 @@ def test_image_gap_funnel_and_secrets_change_under_load(world, ledger):
 
         before = templates()
         assert answers() == (202, 403)
-        world.apply(secret("changing-keys", web="change-me", backend="two"))
-        world.apply(secret("changing-postgres", uri=f"{DATABASE}?application_name=changed"))
+        world.apply(*secrets("two", f"{DATABASE}?application_name=changed"))
         rolled("tracking-api", "sink-postgres")
         world.until("the new key is taken, and the old one is not", lambda: answers() == (403, 202), 30)
         visitors.stop()

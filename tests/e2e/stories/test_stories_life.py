@@ -9,8 +9,9 @@ import pytest
 
 from clickstream.contracts.names import Names
 from devstack.errors import StartError
+from e2e.pipelines.surroundings import secret
 from e2e.stories.conftest import modest
-from e2e.stories.platform import KEY, RELEASE, RESTRICTED, SPACE, image_values, none_failed
+from e2e.stories.platform import KEY, RELEASE, SPACE, image_values, none_failed
 
 
 def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
@@ -64,11 +65,9 @@ def test_two_live_side_by_side_and_one_takes_its_data_along(world, tmp_path):
 
 def test_a_namespace_goes_within_two_minutes_though_the_operator_is_gone_and_its_data_stays(world):
     space = "leaving"
-    world.kubectl("apply", "-f", "-", text=json.dumps(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": RESTRICTED}}
-    ))  # fmt: skip
+    world.namespace(space)
     uri = f"postgresql://clickstream:clickstream@postgres.{SPACE}:5432/clickstream"
-    postgres = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "postgres"}, "stringData": {"uri": uri}}
+    postgres = secret("postgres", space, {"uri": uri})
     kafka = {
         "bootstrapServers": f"my-cluster-kafka-bootstrap.{SPACE}:9092",
         "strimzi": {"cluster": "my-cluster", "namespace": SPACE},
@@ -129,7 +128,7 @@ def test_what_is_invalid_is_refused_and_a_secret_that_comes_later_is_waited_for(
 
     world.until("the missing Secret is named", lambda: "later" in told())
     assert not world.all("pods", "clickstream.dev/pipeline=late,app.kubernetes.io/component=tracking-api")
-    world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later"}, "stringData": {"write-key": KEY}})
+    world.apply(secret("later", SPACE, {"write-key": KEY}))
     world.until_ready("late")
     with world.visitors("late", events=500, rate=100, batch=10, time_scale=0.1) as visitors:
         counted = visitors.counted(ledger)
