@@ -139,6 +139,20 @@ def test_a_retry_that_differs_in_all_but_its_id_is_the_same_click(store, stores,
 
 
 @pytest.mark.parametrize("store", STORES)
+def test_of_two_copies_in_a_batch_the_first_one_stands(store, stores, open_sink, records, make_click):
+    """In both stores alike, wherever in the batch they are: a session counts the same clicks by either."""
+    copies = [[make_click(f"e{number}", session=f"{copy} copy") for number in range(300)] for copy in ("first", "next")]
+    random.Random(7).shuffle(copies[1])
+    outcome = open_sink(store).write(records(*copies[0], *copies[1]))
+    assert (outcome.stored["click"], outcome.known["click"]) == (300, 300)
+    if store == "elasticsearch":
+        stood = {hit["_source"]["session"] for hit in stores.search(stores.names.clicks_alias)}
+    else:
+        stood = {session for (session,) in stores.sql("SELECT session_id FROM clicks")}
+    assert stood == {"first copy"}
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_undated_clicks_and_clicks_of_many_days_find_their_place(store, stores, open_sink, records, make_click):
     sink = open_sink(store)
     start = 1_767_225_600_000

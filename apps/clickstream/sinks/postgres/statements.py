@@ -1,7 +1,8 @@
 """The SQL of one batch: staging tables, and what moves their rows on, all within one transaction.
 
 Rollups are computed from the rows that the insert really added, in the same statement, so that a click that comes
-twice is counted once. Rows are sorted before each upsert, so that two replicas lock in the same order.
+twice is counted once. Rows are sorted before each upsert, so that two replicas lock in the same order; of two rows with
+one key the earlier one stands (`ctid` is the order of the COPY), as it does in Elasticsearch.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ STORE_CLICKS: Final = f"""
 WITH added AS (
     INSERT INTO clicks ({", ".join(_CLICK_COLUMNS)})
     SELECT {", ".join(_CLICK_COLUMNS.values())}
-    FROM staged_clicks ORDER BY 2, 1
+    FROM staged_clicks ORDER BY 2, 1, ctid
     ON CONFLICT DO NOTHING
     RETURNING event_time, type, page_path, user_id, bot
 ), views AS (
