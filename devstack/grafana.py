@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from clickstream.contracts.dashboards import KINDS, dashboard_of, dashboard_uid, source_uid
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Pipeline
 from devstack.errors import DevstackError
 from devstack.ports import LOOPBACK
 
@@ -50,8 +51,9 @@ class Grafana:
             raise DevstackError(msg)
         return [str(program), "server", "--homepath", str(self.home), "--config", str(self.folder / "grafana.ini")]
 
-    def write(self, names: Names, elasticsearch_url: str, postgres_dsn: str, prometheus_url: str | None) -> None:
+    def write(self, pipeline: Pipeline, elasticsearch_url: str, postgres_dsn: str, prometheus_url: str | None) -> None:
         """Write its configuration, the data sources and the pipeline's dashboards; without Prometheus all but health."""
+        names = pipeline.names
         shutil.rmtree(self.folder, ignore_errors=True)
         provisioning, boards = self.folder / "provisioning", self.folder / "dashboards"
         for each in ("datasources", "dashboards", "plugins", "notifiers", "alerting"):
@@ -65,7 +67,7 @@ class Grafana:
             if kind == "health" and prometheus_url is None:
                 continue
             document = json.loads((DASHBOARDS / f"{kind}.json").read_text(encoding="utf-8"))
-            made = dashboard_of(document, names, {"prometheus": source_uid(names, "prometheus")})
+            made = dashboard_of(document, names, {"prometheus": source_uid(names, "prometheus")}, pipeline.funnels)
             _write_json(boards / f"{kind}.json", made)
         self.folder.joinpath("grafana.ini").write_text(self._settings(boards / "overview.json"), encoding="utf-8")
 

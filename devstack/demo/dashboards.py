@@ -36,7 +36,7 @@ def show_dashboards(
     command = grafana.command()
     program = shutil.which("prometheus")
     metrics = None if program is None else f"http://{LOOPBACK}:{metrics_port}"
-    grafana.write(names, elasticsearch.url, postgres.dsn, metrics)
+    grafana.write(pipeline, elasticsearch.url, postgres.dsn, metrics)
     if program is not None:
         targets = {_PODS.get(name, name): f"{LOOPBACK}:{child.port}" for name, child in children.items()}
         folder = home.folder / "prometheus"

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("preview: it needs sinks.elasticsearch and sinks.postgres.dsn in the pipeline document\n")
         return 2
     url, dsn = elasticsearch.url, postgres.dsn
-    server = make_server(Preview(pipeline.names, lambda: Stores(pipeline.names, url, dsn)), given.port)
+    server = make_server(Preview(pipeline, lambda: Stores(pipeline.names, url, dsn)), given.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     address = server.server_address

@@ -6,7 +6,7 @@ A panel's own time range (`timeFrom`, such as 5m) counts back from the end of th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import psycopg
 
 from clickstream.contracts.dashboards import dashboard_of
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Funnel
 from devstack.demo.search import Search
 from devstack.preview.ask_elasticsearch import ask_elasticsearch, body_of
 from devstack.preview.ask_postgres import ask_postgres, sql_of
@@ -45,9 +46,10 @@ class Stores:
 class Board:
     """One dashboard, for one pipeline."""
 
-    def __init__(self, kind: str, names: Names) -> None:
+    def __init__(self, kind: str, names: Names, funnels: Sequence[Funnel] = ()) -> None:
         self.kind = kind
-        self.dashboard = dashboard_of(json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8")), names)
+        document = json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
+        self.dashboard = dashboard_of(document, names, funnels=funnels)
         self.panels: dict[int, Mapping[str, Any]] = {panel["id"]: panel for panel in self.dashboard["panels"]}
 
     def choices(self, stores: Stores, range_: Range, chosen: Mapping[str, Choice]) -> dict[str, Choice]:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg
 
 from clickstream.contracts.dashboards import KINDS
-from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Pipeline
 from devstack.errors import DevstackError
 from devstack.ports import LOOPBACK
 from devstack.preview.board import Board, Stores
@@ -35,10 +35,10 @@ _KEPT: Final = 4
 class Preview:
     """The dashboards of one pipeline and a few open connections to its stores."""
 
-    def __init__(self, names: Names, open_stores: Callable[[], Stores]) -> None:
+    def __init__(self, pipeline: Pipeline, open_stores: Callable[[], Stores]) -> None:
         self._open = open_stores
         self._idle: queue.LifoQueue[Stores] = queue.LifoQueue(_KEPT)
-        self.boards = {kind: Board(kind, names) for kind in SHOWN}
+        self.boards = {kind: Board(kind, pipeline.names, pipeline.funnels) for kind in SHOWN}
 
     def panel(self, kind: str, panel_id: int, asked: Mapping[str, list[str]]) -> dict[str, Any]:
         """{"tables": […]}, or {"error": text} for a store that cannot answer. Raises KeyError, ValueError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,3 +140,17 @@ def test_a_choice_narrows_what_is_shown(preview: str, page: Page) -> None:
     drawn(page, f"{preview}?from=now-30d", "audience")
     page.get_by_label("Device").select_option("mobile")
     panel(page, "Sessions").get_by_text("30", exact=True).wait_for(timeout=20_000)
+
+
+def test_the_live_funnel_shows_its_steps_by_name(system: System, preview: str, page: Page) -> None:
+    before = system.stores.counts()[1]
+    for number, path in enumerate(("/", "/products/a")):
+        event = {"event_id": f"live-{number}", "user_id": "live", "page": path, "timestamp": int(time.time() * 1_000)}
+        assert system.post("/v1/events", event | {"session_id": "tab"})[0] == 202
+    wait_for(lambda: system.stores.counts()[1] == before + 2, "both clicks are stored", *system.processes)
+
+    def steps() -> list[str]:
+        drawn(page, preview, "funnels")
+        return panel(page, "Last 30 minutes, live").locator(".bar b").all_inner_texts()
+
+    wait_for(lambda: steps() == ["1. Homepage", "2. Product"], "the session is found with both steps")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Funnel
 
 KINDS: Final = ("overview", "live", "audience", "funnels", "health")
 """The committed dashboards, by file name."""
@@ -33,13 +34,16 @@ def source_uid(names: Names, source: str) -> str:
 
 
 def dashboard_of(
-    document: Mapping[str, Any], names: Names, sources: Mapping[str, str | None] | None = None
+    document: Mapping[str, Any],
+    names: Names,
+    sources: Mapping[str, str | None] | None = None,
+    funnels: Sequence[Funnel] = (),
 ) -> dict[str, Any]:
     """The pipeline's copy of a committed dashboard. `document` stays as it is.
 
     `sources`: uid of a data source by variable name, where it is not the pipeline's own (`source_uid`), such as the
-    cluster's Prometheus; None, and `prometheus` unless it is given: the reader chooses. Raises KeyError for a JSON that
-    is no dashboard of ours.
+    cluster's Prometheus; None, and `prometheus` unless it is given: the reader chooses. `funnels`: the pipeline's, whose
+    steps Elasticsearch only numbers. Raises KeyError for a JSON that is no dashboard of ours.
     """
     made = copy.deepcopy(dict(document))
     kind = str(made["uid"]).removeprefix("clickstream-")
@@ -60,7 +64,21 @@ def dashboard_of(
             variable |= {
                 "type": "constant", "query": constants[name], "current": option, "options": [option], "hide": 2,
             }  # fmt: skip
+    steps = _step_names(funnels)
+    for panel in made["panels"] if steps else ():
+        if any(by.get("field") == "funnel_steps" for target in panel["targets"] for by in target.get("bucketAggs", ())):
+            panel["fieldConfig"]["defaults"]["mappings"] = [{"type": "value", "options": steps}]
     return made
+
+
+def _step_names(funnels: Sequence[Funnel]) -> dict[str, dict[str, Any]]:
+    """Options of a value mapping: a session's `funnel_steps` as a reader knows them, with the funnel if there are several."""
+    names = {
+        f"{funnel.name}:{number}": (f"{funnel.name}: " if len(funnels) > 1 else "") + f"{number}. {step.name}"
+        for funnel in funnels
+        for number, step in enumerate(funnel.steps, 1)
+    }
+    return {value: {"index": index, "text": text} for index, (value, text) in enumerate(names.items())}
 
 
 def _digest(names: Names) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_CHATTY: Final = ("elastic_transport",)
+"""Loggers with a line a request at INFO: of these we take warnings only, but at DEBUG everything."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,3 +48,5 @@ def set_up_logs(process: str, level: str, fmt: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else max(root.level, logging.WARNING))

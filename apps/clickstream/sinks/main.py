@@ -54,8 +54,6 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"clickstream sink: {error}\n")
         return 2
     set_up_logs(f"sink-{arguments.store}", settings.process.log_level, settings.process.log_format)
-    if settings.process.log_level != "DEBUG":  # a line a request
-        logging.getLogger("elastic_transport").setLevel(logging.WARNING)
     try:
         return _run(sink, settings, arguments.ops_port_file)
     except Exception:

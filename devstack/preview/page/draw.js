@@ -82,9 +82,10 @@ function bars(panel, table) {
   const names = table.find((column) => column.kind === "text");
   const values = table.find((column) => column.kind === "number")?.values ?? [];
   const top = Math.max(...values, 0) || 1;
-  const { unit, decimals } = panel.fieldConfig.defaults;
+  const { unit, decimals, mappings } = panel.fieldConfig.defaults;
+  const known = mappings?.find((each) => each.type === "value")?.options ?? {};
   return make("div", "", ...values.map((value, place) =>
-    make("div", "bar", make("b", "", names.values[place]), track(value / top, colourOf(panel)), make("span", "", format(value, unit, decimals)))));
+    make("div", "bar", make("b", "", known[names.values[place]]?.text ?? names.values[place]), track(value / top, colourOf(panel)), make("span", "", format(value, unit, decimals)))));
 }
 
 function rows(panel, table) {

@@ -39,7 +39,7 @@ def dashboard_config_maps(pipeline: PipelineResource, spec: PipelineSpec, docume
         meta = metadata(pipeline, naming.dashboard(pipeline.name, kind), COMPONENT)
         meta["labels"] |= spec.dashboards.labels
         meta["annotations"] = {FOLDER_ANNOTATION: spec.dashboards.folder or pipeline.name}
-        content = dashboard_of(json.loads(text), document.names, sources)
+        content = dashboard_of(json.loads(text), document.names, sources, document.funnels)
         found.append(
             {
                 "apiVersion": "v1",

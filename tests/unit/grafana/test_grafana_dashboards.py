@@ -11,6 +11,7 @@ import pytest
 
 from clickstream.contracts.dashboards import KINDS, dashboard_of, dashboard_uid, source_uid
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Funnel, FunnelStep
 from clickstream_dashboards.__main__ import DASHBOARDS, main, text
 
 FOLDER = Path(__file__).parents[3] / "grafana" / "dashboards"
@@ -96,6 +97,28 @@ def test_without_a_data_source_of_its_own_the_reader_chooses() -> None:
     made = dashboard_of(committed("overview"), Names("a", "b"), {"postgres": None})
     kinds = {variable["name"]: variable["type"] for variable in made["templating"]["list"]}
     assert (kinds["postgres"], kinds["clicks"]) == ("datasource", "constant")
+
+
+def live_funnel(*funnels: Funnel) -> list[dict[str, Any]]:
+    made = dashboard_of(committed("funnels"), Names("a", "b"), funnels=funnels)
+    (panel,) = [panel for panel in made["panels"] if panel["title"] == "Last 30 minutes, live"]
+    return panel["fieldConfig"]["defaults"].get("mappings", [])
+
+
+def test_the_steps_that_elasticsearch_numbers_are_shown_by_name() -> None:
+    checkout = Funnel("checkout", [FunnelStep("Homepage", "/"), FunnelStep("Checkout", "/checkout")])
+    assert live_funnel() == []
+    shown = {
+        "checkout:1": {"index": 0, "text": "1. Homepage"},
+        "checkout:2": {"index": 1, "text": "2. Checkout"},
+    }
+    assert live_funnel(checkout) == [{"type": "value", "options": shown}]
+    (mapping,) = live_funnel(checkout, Funnel("signup", [FunnelStep("Form", "/signup")]))
+    assert {value: option["text"] for value, option in mapping["options"].items()} == {
+        "checkout:1": "checkout: 1. Homepage",
+        "checkout:2": "checkout: 2. Checkout",
+        "signup:1": "signup: 1. Form",
+    }
 
 
 def test_names_as_long_as_allowed_still_make_uids_that_grafana_takes() -> None:

@@ -101,6 +101,12 @@ def test_a_selector_is_no_more_than_what_tells_the_pods_apart(case):
             assert set(selector) == {f"app.kubernetes.io/{part}" for part in ("name", "instance", "component")}
 
 
+def test_the_dashboards_name_the_steps_of_the_pipelines_own_funnels():
+    """The golden files leave their panels out."""
+    (board,) = [child.manifest for child in children_of("full") if child.key[2] == "shop-dashboard-funnels"]
+    assert '"text": "3. Checkout"' in next(iter(board["data"].values()))
+
+
 def test_expected_files_hold_no_secret():
     for case in cases():
         for manifest in yaml.safe_load_all((FOLDER / case / "expected.yaml").read_text()):
