@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.dashboards import send_scenario
 from support.processes import Process, wait_for
-from support.scenario import END
+from support.scenario import END, FIREFOX
 from support.system import KEY, System
 
 from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
@@ -144,12 +143,15 @@ def test_a_choice_narrows_what_is_shown(preview: str, page: Page) -> None:
 
 def test_the_live_funnel_shows_its_steps_by_name(system: System, preview: str, page: Page) -> None:
     before = system.stores.counts()[1]
-    for number, path in enumerate(("/", "/products/a")):
-        event = {"event_id": f"live-{number}", "user_id": "live", "page": path, "timestamp": int(time.time() * 1_000)}
-        assert system.post("/v1/events", event | {"session_id": "tab"})[0] == 202
+    person = {"user_id": "live", "session_id": "tab", "user_agent": FIREFOX}
+    for path in ("/", "/products/a"):
+        event = person | {"event_id": f"live {path}", "timestamp": datetime.now(UTC).isoformat(), "page": path}
+        status, answer = system.post("/v1/events", event)
+        assert status == 202, answer
     wait_for(lambda: system.stores.counts()[1] == before + 2, "both clicks are stored", *system.processes)
 
     def steps() -> list[str]:
+        page.goto("about:blank")  # the same address again would not ask again
         drawn(page, preview, "funnels")
         return panel(page, "Last 30 minutes, live").locator(".bar b").all_inner_texts()
 
