@@ -51,15 +51,21 @@ class Grafana:
             raise DevstackError(msg)
         return [str(program), "server", "--homepath", str(self.home), "--config", str(self.folder / "grafana.ini")]
 
-    def write(self, pipeline: Pipeline, elasticsearch_url: str, postgres_dsn: str, prometheus_url: str | None) -> None:
-        """Write its configuration, the data sources and the pipeline's dashboards; without Prometheus all but health."""
-        names = pipeline.names
+    def write(self, pipeline: Pipeline, prometheus_url: str | None) -> None:
+        """Write its configuration, the data sources and the pipeline's dashboards; without Prometheus all but health.
+
+        Raises DevstackError for a pipeline without both stores.
+        """
+        names, elasticsearch, postgres = pipeline.names, pipeline.sinks.elasticsearch, pipeline.sinks.postgres
+        if elasticsearch is None or postgres is None or postgres.dsn is None:
+            msg = "the dashboards need both stores"
+            raise DevstackError(msg)
         shutil.rmtree(self.folder, ignore_errors=True)
         provisioning, boards = self.folder / "provisioning", self.folder / "dashboards"
         for each in ("datasources", "dashboards", "plugins", "notifiers", "alerting"):
             (provisioning / each).mkdir(parents=True)
         boards.mkdir()
-        sources = data_sources(names, elasticsearch_url, postgres_dsn, prometheus_url)
+        sources = data_sources(names, elasticsearch.url, postgres.dsn, prometheus_url)
         _write_json(provisioning / "datasources" / "clickstream.yaml", {"apiVersion": 1, "datasources": sources})
         provider = {"name": "clickstream", "type": "file", "folder": "Clickstream", "options": {"path": str(boards)}}
         _write_json(provisioning / "dashboards" / "clickstream.yaml", {"apiVersion": 1, "providers": [provider]})

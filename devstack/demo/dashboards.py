@@ -13,7 +13,6 @@ from pathlib import Path
 from clickstream.contracts.pipeline import Pipeline
 from devstack.demo.children import Child, Family
 from devstack.demo.home import Home
-from devstack.errors import DevstackError
 from devstack.grafana import Grafana, prometheus_command, prometheus_settings
 from devstack.ports import LOOPBACK, free_ports
 
@@ -26,17 +25,13 @@ def show_dashboards(
     """Start what shows them, wait until it does, and return the address of the overview. Raises DevstackError."""
     if grafana_home is None:
         return _preview(family, home)
-    elasticsearch, postgres = pipeline.sinks.elasticsearch, pipeline.sinks.postgres
-    if elasticsearch is None or postgres is None or postgres.dsn is None:
-        msg = "the dashboards need both stores"
-        raise DevstackError(msg)
     names = pipeline.names
     port, metrics_port = free_ports(2)
     grafana = Grafana(grafana_home, home.folder / "grafana", port)
     command = grafana.command()
     program = shutil.which("prometheus")
     metrics = None if program is None else f"http://{LOOPBACK}:{metrics_port}"
-    grafana.write(pipeline, elasticsearch.url, postgres.dsn, metrics)
+    grafana.write(pipeline, metrics)
     if program is not None:
         targets = {_PODS.get(name, name): f"{LOOPBACK}:{child.port}" for name, child in children.items()}
         folder = home.folder / "prometheus"

@@ -148,7 +148,7 @@ def test_the_live_funnel_shows_its_steps_by_name(system: System, preview: str, p
         event = person | {"event_id": f"live {path}", "timestamp": datetime.now(UTC).isoformat(), "page": path}
         status, answer = system.post("/v1/events", event)
         assert status == 202, answer
-    wait_for(lambda: system.stores.counts()[1] == before + 2, "both clicks are stored", *system.processes)
+    system.wait_stored(before + 2)
 
     def steps() -> list[str]:
         page.goto("about:blank")  # the same address again would not ask again

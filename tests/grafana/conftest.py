@@ -79,10 +79,7 @@ class Running:
             )
         }
         self.grafana = Grafana(Path(os.environ["GRAFANA_HOME"]), folder / "grafana", port)
-        sinks = self.pipeline.sinks
-        self.grafana.write(
-            self.pipeline, sinks.elasticsearch.url, sinks.postgres.dsn, f"http://127.0.0.1:{metrics_port}"
-        )
+        self.grafana.write(self.pipeline, f"http://127.0.0.1:{metrics_port}")
         metrics = prometheus_command(program, folder / "prometheus", metrics_port, prometheus_settings(names, targets))
         self._log = (folder / "log").open("wb")
         self._children = [

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Funnel
+from clickstream.contracts.session_records import funnel_step
 
 KINDS: Final = ("overview", "live", "audience", "funnels", "health")
 """The committed dashboards, by file name."""
@@ -74,7 +75,7 @@ def dashboard_of(
 def _step_names(funnels: Sequence[Funnel]) -> dict[str, dict[str, Any]]:
     """Options of a value mapping: a session's `funnel_steps` as a reader knows them, with the funnel if there are several."""
     names = {
-        f"{funnel.name}:{number}": (f"{funnel.name}: " if len(funnels) > 1 else "") + f"{number}. {step.name}"
+        funnel_step(funnel.name, number): (f"{funnel.name}: " if len(funnels) > 1 else "") + f"{number}. {step.name}"
         for funnel in funnels
         for number, step in enumerate(funnel.steps, 1)
     }

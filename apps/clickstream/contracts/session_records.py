@@ -82,6 +82,11 @@ def decode_session(
     return _decoder.decode(value)
 
 
+def funnel_step(funnel: str, step: int) -> str:
+    """One reached step (1 is the first), as `funnel_steps` of a session in Elasticsearch has it."""
+    return f"{funnel}:{step}"
+
+
 def storage_day_of(session_id: str) -> str:
     """The storage day (`YYYY-MM-DD` or `undated`) in a session id, so that a retraction finds its place."""
     return session_id.rpartition("-")[0]

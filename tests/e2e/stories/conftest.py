@@ -13,8 +13,6 @@ from devstack.errors import StartError
 from e2e.stories.platform import ROOT, Json, Platform, platform
 
 HERE = Path(__file__).parent
-
-
 FIRST = ("test_stories_install.py", "test_stories_changes.py", "test_stories_autoscaling.py")
 """If the platform cannot be installed nothing else matters; and the servers are warm when latencies are measured."""
 

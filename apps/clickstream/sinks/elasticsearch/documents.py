@@ -11,14 +11,14 @@ from __future__ import annotations
 import msgspec
 
 from clickstream.contracts.names import Names
-from clickstream.contracts.session_records import Retraction, Session, storage_day_of
+from clickstream.contracts.session_records import Retraction, Session, funnel_step, storage_day_of
 from clickstream.sinks.records import Record, StoredClick
 
 _encode = msgspec.json.Encoder().encode
 
 
 class SessionDocument(msgspec.Struct, frozen=True):
-    """A session in Elasticsearch. `funnel_steps` lists each reached step as `<funnel>:<step>`, so that terms count them."""
+    """A session in Elasticsearch. `funnel_steps` lists each reached step (`funnel_step`), so that terms count them."""
 
     id: str
     version: int
@@ -105,7 +105,7 @@ def _session(session: Session) -> SessionDocument:
         closed=session.closed,
         funnels=session.funnels,
         funnel_steps=[
-            f"{name}:{step}" for name, furthest in session.funnels.items() for step in range(1, furthest + 1)
+            funnel_step(name, step) for name, furthest in session.funnels.items() for step in range(1, furthest + 1)
         ],
         merged_ids=session.merged_ids,
     )
