@@ -26,7 +26,8 @@ class Click(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One collected click. Times are ms since the epoch, UTC.
 
     `timestamp` is the client's own claim, `received_at` the tracking API's clock, `source` the source whose write key
-    it came with. `ip` is anonymized already unless the pipeline says otherwise. `properties` is flat.
+    it came with. `ip` is anonymized already unless the pipeline says otherwise; `country` (ISO 3166-1) was looked up by
+    the whole address where the tracking API has a database. `properties` is flat.
     """
 
     event_id: EventId
@@ -42,6 +43,7 @@ class Click(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     user_agent: str | None = None
     ip: str | None = None
     title: str | None = None
+    country: str | None = None
     properties: dict[str, Scalar] = {}
 
 

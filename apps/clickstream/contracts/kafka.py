@@ -12,6 +12,7 @@ from typing import Any, Final
 from clickstream.contracts.credentials import read_credentials
 from clickstream.contracts.pipeline import Kafka
 from clickstream.contracts.settings import SettingsError
+from clickstream.contracts.topics import RECORD_BYTES
 
 TRACEPARENT: Final = "traceparent"
 """W3C trace context header, present only on records of sampled requests."""
@@ -70,6 +71,8 @@ def producer_config(kafka: Kafka, client_id: str, *, idempotent: bool) -> dict[s
         "enable.idempotence": idempotent,
         "partitioner": "murmur2_random",
         "message.timeout.ms": 10_000,
+        # librdkafka's own limit is below Kafka's: what a topic of ours takes, every producer of ours takes.
+        "message.max.bytes": RECORD_BYTES,
         "compression.type": "lz4",
         "linger.ms": 5,
     }

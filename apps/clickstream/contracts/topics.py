@@ -16,8 +16,9 @@ _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 SINKS: Final = ("elasticsearch", "postgres")
 """Every sink that there is, wanted by the pipeline or not."""
-_RECORD_BYTES: Final = 1_048_588
-"""Kafka's own default; written down because the enricher's state cap (docs/adr/0003) depends on it."""
+RECORD_BYTES: Final = 1_048_588
+"""`max.message.bytes` of every topic, Kafka's own default. The brokers compare it with compressed batches: a record that
+compresses well may be several megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
     """All topics of the pipeline, changelogs included. Topics that joins read belong to their owners."""
     names, topics = pipeline.names, pipeline.kafka.topics
     return (
-        _log(names.raw_clicks, topics.raw_clicks),
+        # The brokers' clock, not the producers': it bounds what a pod with a wrong clock can do to other users' sessions.
+        _log(names.raw_clicks, topics.raw_clicks, {"message.timestamp.type": "LogAppendTime"}),
         _log(names.enriched_clicks, topics.enriched_clicks),
         Topic(
             names.sessions,
@@ -46,7 +48,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "delete.retention.ms": str(7 * _DAY_MS),
                 # A paused enricher that wakes up may write an older version after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
-                "max.message.bytes": str(_RECORD_BYTES),
+                "max.message.bytes": str(RECORD_BYTES),
                 **_in_sync(topics.sessions.replicas),
             },
         ),
@@ -59,7 +61,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "cleanup.policy": "compact",
                 "min.compaction.lag.ms": str(_HOUR_MS),
                 "delete.retention.ms": str(_DAY_MS),
-                "max.message.bytes": str(_RECORD_BYTES),
+                "max.message.bytes": str(RECORD_BYTES),
                 **_in_sync(topics.raw_clicks.replicas),
             },
         ),
@@ -72,7 +74,7 @@ def groups_of(pipeline: Pipeline) -> tuple[str, ...]:
     return (names.enricher_group, *(names.sink_group(sink) for sink in SINKS))
 
 
-def _log(name: str, spec: TopicSpec) -> Topic:
+def _log(name: str, spec: TopicSpec, config: Mapping[str, str] | None = None) -> Topic:
     return Topic(
         name,
         spec.partitions,
@@ -80,8 +82,9 @@ def _log(name: str, spec: TopicSpec) -> Topic:
         {
             "cleanup.policy": "delete",
             "retention.ms": str(duration_ms(spec.retention)),
-            "max.message.bytes": str(_RECORD_BYTES),
+            "max.message.bytes": str(RECORD_BYTES),
             **_in_sync(spec.replicas),
+            **(config or {}),
         },
     )
 

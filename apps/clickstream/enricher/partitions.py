@@ -143,7 +143,7 @@ class Partitions:
         for key, value, headers in effects.sessions:
             produce(names.sessions, value, key, headers=headers)
         for row in effects.dead_letters:
-            produce(names.dead_letters, row.original, headers=row.headers())
+            produce(names.dead_letters, row.value(), headers=row.headers())
         output.deliver()
         self._processing.take_changes(state, effects)
         # A process that was stopped meanwhile may have lost the partition: better not to write at all than too late.

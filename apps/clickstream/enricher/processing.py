@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from clickstream.contracts.clicks import encode_enriched
-from clickstream.contracts.dead_letters import BadRow
+from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.kafka import TRACEPARENT, header
 from clickstream.contracts.session_records import encode_session
 from clickstream.enricher.changelog import Record, key_record, tombstone
@@ -67,7 +67,8 @@ class Processing:
             effects.processed += 1
             draft = enrich(record.value, record.timestamp)
             if isinstance(draft, BadRow):
-                effects.dead_letters.append(draft)
+                origin = Origin(record.topic, record.partition, record.offset, record.key, tuple(record.headers or ()))
+                effects.dead_letters.append(replace(draft, origin=origin))
                 continue
             key = (draft.user_id if by_user else draft.client_session_id).encode()
             outcome = apply(key, draft, record.offset)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -17,12 +17,15 @@ from typing import Any, Final
 import msgspec
 
 from clickstream.contracts.clicks import EnrichedClick
+from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.kafka import TRACEPARENT, header
 from clickstream.contracts.names import UNDATED, Names
 from clickstream.contracts.session_records import Retraction, Session, decode_session, storage_day_of
 
 Place = tuple[str, int]
 """Topic and partition."""
+
+Headers = Sequence[tuple[str, bytes | None]]
 
 MAX_EVENT_ID: Final = 64
 MAX_SESSION_ID: Final = 256
@@ -38,7 +41,7 @@ Content = StoredClick | Session | Retraction
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A decoded record. `value` is the record's own bytes, `time_ms` its Kafka timestamp."""
+    """A decoded record. `value`, `key` and `headers` are the Kafka record's own, `time_ms` is its timestamp."""
 
     content: Content
     place: Place
@@ -46,6 +49,8 @@ class Record:
     value: bytes
     time_ms: int
     traceparent: str | None = None
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +58,25 @@ class Refused:
     """A record that will never be stored, and why. `reason` never quotes the content; `path` is a JSON path."""
 
     place: Place
+    offset: int
     value: bytes
     code: str
     reason: str
     path: str
     received_at: int
+    key: bytes | None = None
+    headers: Headers = ()
 
     @classmethod
     def by_store(cls, record: Record, code: str, reason: str, path: str = "$") -> Refused:
         """A decoded record that the store refused for good."""
         received = getattr(record.content, "received_at", record.time_ms)
-        return cls(record.place, record.value, code, reason, path, received)
+        return cls(record.place, record.offset, record.value, code, reason, path, received, record.key, record.headers)
+
+    def row(self, stage: str) -> BadRow:
+        """What goes to dead-letters."""
+        origin = Origin(*self.place, self.offset, self.key, tuple(self.headers))
+        return BadRow(self.value, stage, self.code, self.reason, self.path, self.received_at, origin=origin)
 
 
 Decode = Callable[[Any], Record | Refused]
@@ -78,29 +91,28 @@ def decoder(names: Names, *, traced: bool) -> Decode:
     sessions = names.sessions
 
     def decode(message: Any) -> Record | Refused:
-        place = (message.topic(), message.partition())
+        place, offset = (message.topic(), message.partition()), message.offset()
+        key, headers = message.key(), message.headers() or ()
         value: bytes | None = message.value()
         time_ms: int = message.timestamp()[1]
         if time_ms < 0:
             time_ms = int(time.time() * 1_000)
+
+        def refused(code: str, reason: str, path: str) -> Refused:
+            return Refused(place, offset, value or b"", code, reason, path, time_ms, key, headers)
+
         try:
             content = _session(message, value) if place[0] == sessions else _click(value)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at ")
-            return Refused(place, value or b"", "invalid_record", reason, path.strip("`") or "$", time_ms)
+            return refused("invalid_record", reason, path.strip("`") or "$")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Refused(place, value or b"", "malformed_record", "not the JSON of this topic", "$", time_ms)
+            return refused("malformed_record", "not the JSON of this topic", "$")
         except _UnfitError as unfit:
-            return Refused(place, value or b"", "invalid_record", unfit.reason, unfit.path, time_ms)
-        parent = header(message.headers(), TRACEPARENT) if traced else None
-        return Record(
-            content,
-            place,
-            message.offset(),
-            value or b"",
-            time_ms,
-            parent.decode("ascii", "replace") if parent else None,
-        )
+            return refused("invalid_record", unfit.reason, unfit.path)
+        parent = header(headers, TRACEPARENT) if traced else None
+        traceparent = parent.decode("ascii", "replace") if parent else None
+        return Record(content, place, offset, value or b"", time_ms, traceparent, key, headers)
 
     return decode
 

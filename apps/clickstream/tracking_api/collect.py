@@ -123,7 +123,7 @@ class _Visit:
         text = decode_body(body, self._head.content_type, self._head.content_encoding)
         judgement = text if isinstance(text, Rejection) else self._judge(text, self._circumstances(source))
         if isinstance(judgement, Rejection):
-            return await self._store_unreadable(body, judgement)
+            return await self._store_unreadable(source, body, judgement)
         return await self._store(source, judgement)
 
     def _circumstances(self, source: SourceAccess) -> Circumstances:
@@ -148,7 +148,9 @@ class _Visit:
         """Clicks and dead letters into Kafka, then the answer."""
         collector, refused = self._collector, judgement.refused
         clicks = {index: collector.records.click(click, self._traceparent) for index, click in judgement.clicks}
-        letters = [collector.records.dead_letter(r.original, r.rejection, self._received_at) for r in refused]
+        letters = [
+            collector.records.dead_letter(r.original, r.rejection, self._received_at, source.name) for r in refused
+        ]
         outcome = await collector.producer.send([*clicks.values(), *letters])
         if isinstance(outcome, Refused):
             late = [
@@ -157,7 +159,9 @@ class _Visit:
                 if record.value in outcome.values
             ]
             refused = sorted([*refused, *late], key=lambda event: event.place)
-            letters = [collector.records.dead_letter(r.original, r.rejection, self._received_at) for r in late]
+            letters = [
+                collector.records.dead_letter(r.original, r.rejection, self._received_at, source.name) for r in late
+            ]
             outcome = await collector.producer.send(letters)
         if outcome is Outcome.UNAVAILABLE:
             return self._refused(answers.UNAVAILABLE)
@@ -173,9 +177,9 @@ class _Visit:
             return answers.refusal(refused[0].rejection)
         return answers.PIXEL if self._judge is None else answers.ACCEPTED
 
-    async def _store_unreadable(self, body: bytes, rejection: Rejection) -> Answer:
+    async def _store_unreadable(self, source: SourceAccess, body: bytes, rejection: Rejection) -> Answer:
         """The dead letter of a body that is no events at all, then the answer."""
-        letter = self._collector.records.dead_letter(body, rejection, self._received_at)
+        letter = self._collector.records.dead_letter(body, rejection, self._received_at, source.name)
         if await self._collector.producer.send([letter]) is Outcome.UNAVAILABLE:
             return self._refused(answers.UNAVAILABLE)
         self._collector.instruments.dead_letter(rejection.code)

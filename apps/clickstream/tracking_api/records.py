@@ -27,7 +27,7 @@ class Records:
         headers = [(TRACEPARENT, traceparent.encode())] if traceparent else []
         return Record(self.names.raw_clicks, key.encode(), encode_click(click), headers)
 
-    def dead_letter(self, original: bytes, rejection: Rejection, received_at: int) -> Record:
+    def dead_letter(self, original: bytes, rejection: Rejection, received_at: int, source: str) -> Record:
         """The record of something refused: its original bytes, with the reason in headers."""
-        row = BadRow(original, STAGE, rejection.code, rejection.message, rejection.path, received_at)
-        return Record(self.names.dead_letters, None, row.original, row.headers())
+        row = BadRow(original, STAGE, rejection.code, rejection.message, rejection.path, received_at, source=source)
+        return Record(self.names.dead_letters, None, row.value(), row.headers())
