@@ -1,146 +1,255 @@
-"""The enricher's state on its changelog topic: how it is written, and how it is read back.
+"""The records of the enricher's state on its changelog topic, and what stands of them when they are read back.
 
-Two kinds of records, both MessagePack: one a key (its KeyState; none = nothing left to remember) and one a partition
-(applied offset and stream time). Each carries, in a header, the source offset that it has applied. Reading keeps, per
-key, the record with the HIGHEST such offset, not the last one: a worker that was paused and wakes up after its
-partitions were given away can still append what is older.
+Four kinds, all MessagePack, told apart by the first byte of the key:
 
-The topic is read here with a plain consumer instead of a Faust table: recovery starts anew from the beginning at every
-assignment, so no table of Faust's has to agree with ours about what was already read (docs/adr/0002).
+- `k<key>`: the key's newest sessions and event ids, and how many more there are; no value: nothing is left of the key;
+- `x<length><id><key>`: an older session of the key (a long grace keeps many); no value: it is gone;
+- `b<slot><key>`: a block of the key's event ids. Slots are used again, so that a key has a bounded number of records;
+- `p`: the partition: applied offset and stream time. It is written last and makes the effects of a chunk final.
+
+Each carries, in a header, the logical source offset that it has applied. Of a key's records the one with the HIGHEST
+such offset stands, not the last one: a worker that was paused and wakes up after its partitions were given away can
+still append what is older. A key's other records are written before its `k`, and count as far as that has come: so a
+key is whole after a crash between any two records.
+
+A release that knows only `k` and `p` reads the others as keys that nobody has, and gets on.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from clickstream.contracts.kafka import header
-from clickstream.enricher.sessions import KeyState, PartitionState
+from clickstream.enricher.event_ids import MAX_BLOCKS
+from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState
 
 APPLIED: Final = "applied"
-"""Header: the source offset that a changelog record has applied, decimal."""
+"""Header: the logical source offset that a changelog record has applied, decimal."""
+
+INLINE: Final = 4
+"""Sessions of a key that are in its `k` record, the newest ones; nearly every key has fewer."""
 
 PARTITION_KEY: Final = b"p"
-_KEY_PREFIX: Final = b"k"
+_KEY: Final = b"k"
+_SESSION: Final = b"x"
+_BLOCK: Final = b"b"
+_SLOTS: Final = 2 * MAX_BLOCKS
+_MAX_OFFSET: Final = 2**62
 
-_PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})  # noqa: SLF001
-"""Errors that librdkafka gets over by itself once the brokers are back."""
-
-Record = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
+Headers = list[tuple[str, bytes]]
+Record = tuple[bytes, bytes | None, Headers]
 """Key, value, headers."""
 
-_key_decoder = msgspec.msgpack.Decoder(KeyState)
+
+class _KeyRecord(msgspec.Struct, array_like=True):
+    """`legacy` are event ids as the release before wrote them; `number` is that of the block after the last one."""
+
+    offset: int
+    sessions: list[LiveSession]
+    legacy: dict[bytes, int] = {}
+    recent: dict[bytes, int] = {}
+    number: int = 0
+    legacy_until: int = -1
+
+
+class _BlockRecord(msgspec.Struct, array_like=True):
+    offset: int
+    sessions: list[LiveSession]
+    ids: dict[bytes, int]
+    number: int = -1
+
+
+_key_decoder = msgspec.msgpack.Decoder(_KeyRecord)
+_block_decoder = msgspec.msgpack.Decoder(_BlockRecord)
 _partition_decoder = msgspec.msgpack.Decoder(tuple[int, int])
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class RecoveryError(Exception):
-    """The changelog could not be read to its end, or holds what we did not write."""
+def key_records(key: bytes, state: KeyState, horizon_minute: int) -> list[Record]:
+    """What makes the changelog agree with a key's state: its own record last, before it what else has changed.
+
+    Event ids that came before `horizon_minute` are forgotten in passing.
+    """
+    applied = _applied(state.offset)
+    ids = state.ids
+    records: list[Record] = [(_block_key(key, number), None, applied) for number in ids.expire(horizon_minute)]
+    for number, block in ids.unsaved():
+        records.append((_block_key(key, number), _encode(_BlockRecord(state.offset, [], block, number)), applied))
+    inline = state.sessions
+    if len(inline) > INLINE or state.parked:
+        inline = inline[-INLINE:]
+        records += _parked(key, state, applied)
+    record = _KeyRecord(state.offset, inline, {}, ids.recent(), ids.next, state.legacy_until)
+    records.append((_KEY + key, _encode(record), applied))
+    return records
 
 
-def key_record(key: bytes, state: KeyState) -> Record:
-    """The record that replaces the key's state."""
-    return _KEY_PREFIX + key, _encode(state), _applied(state.offset)
+def gone_records(key: bytes, state: KeyState, applied: int) -> list[Record]:
+    """What forgets a key, as of the partition's applied offset."""
+    headers = _applied(max(applied, state.offset))
+    records: list[Record] = [
+        (_block_key(key, number), None, headers) for number in range(state.ids.first, state.ids.next)
+    ]
+    records += [(_session_key(key, session), None, headers) for session in state.parked or ()]
+    records.append((_KEY + key, None, headers))
+    return records
 
 
-def tombstone(key: bytes, applied: int) -> Record:
-    """The record that forgets the key, as of the partition's applied offset."""
-    return _KEY_PREFIX + key, None, _applied(applied)
-
-
-def partition_record(state: PartitionState) -> Record:
-    """The partition's own record: written last, it makes the chunk's effects final."""
-    return PARTITION_KEY, _encode((state.applied, state.stream_time)), _applied(state.applied)
+def partition_record(state: PartitionState, headers: Headers | None = None) -> Record:
+    """The partition's own record, with further headers."""
+    return PARTITION_KEY, _encode((state.applied, state.stream_time)), _applied(state.applied) + (headers or [])
 
 
 class Replay:
-    """The records of one changelog partition, reduced to what stands."""
+    """The records of one changelog partition, reduced to what stands. What is no record of ours is `ignored`."""
 
     def __init__(self) -> None:
-        self._newest: dict[bytes, tuple[int, bytes | None]] = {}
+        self.ignored = 0
+        self.partition_headers: list[tuple[str, bytes | None]] = []
+        self._partition: tuple[int, int, int] | None = None
+        self._keys: dict[bytes, tuple[int, bytes | None]] = {}
+        # By record key, every version by its offset: which one counts is known only once the key's own record is.
+        self._others: dict[bytes, dict[bytes, list[tuple[int, bytes | None]]]] = {}
 
-    def add(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]] | None) -> None:
-        """Take one record, in log order. Raises RecoveryError for a record that is not ours."""
+    def add(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]] | None) -> bool:
+        """Take one record, in log order. False for a record that is not ours."""
         applied = header(headers, APPLIED)
-        if key is None or applied is None:
-            msg = "a changelog record without a key or an applied offset: is something else writing to the topic?"
-            raise RecoveryError(msg)
-        offset = int(applied)
-        known = self._newest.get(key)
-        if known is None or offset >= known[0]:
-            self._newest[key] = (offset, value)
+        offset = _offset(applied)
+        taken = key is not None and offset is not None and self._add(key, value, offset, headers or [])
+        self.ignored += not taken
+        return taken
 
     def restore(self, state: PartitionState) -> int:
-        """Fill an empty state; returns the number of keys. Raises RecoveryError for what cannot be decoded."""
+        """Fill an empty state; returns the number of keys. The replay is empty afterwards."""
+        if self._partition is not None:
+            state.applied, state.stream_time = self._partition[1:]
         count = 0
-        try:
-            partition = self._newest.pop(PARTITION_KEY, None)
-            if partition is not None and partition[1] is not None:
-                state.applied, state.stream_time = _partition_decoder.decode(partition[1])
-            for key, (_, value) in self._newest.items():
-                if value is None:
-                    continue
-                state.restore(key[1:], _key_decoder.decode(value))
-                count += 1
-        except msgspec.MsgspecError as error:
-            msg = f"a changelog record cannot be decoded ({error}): was it written by a newer version?"
-            raise RecoveryError(msg) from error
+        while self._keys:
+            key, (offset, value) = self._keys.popitem()
+            others = self._others.pop(key, {})
+            if value is None:
+                continue
+            try:
+                restored = _restored(_key_decoder.decode(value), offset, others)
+            except msgspec.MsgspecError:
+                self.ignored += 1
+                continue
+            state.restore(key, restored)
+            if restored.legacy_until >= 0:
+                state.dirty.add(key)
+            count += 1
+        self._others.clear()
         return count
 
+    def _add(self, key: bytes, value: bytes | None, offset: int, headers: list[tuple[str, bytes | None]]) -> bool:
+        if key == PARTITION_KEY:
+            return self._add_partition(value, offset, headers)
+        kind = key[:1]
+        if kind == _KEY:
+            known = self._keys.get(key[1:])
+            if known is None or offset >= known[0]:
+                self._keys[key[1:]] = (offset, value)
+            return True
+        if kind == _BLOCK and len(key) >= 3:
+            owner = key[3:]
+        elif kind == _SESSION and len(key) >= 2 and len(key) >= 2 + key[1]:
+            owner = key[2 + key[1] :]
+        else:
+            return False
+        self._others.setdefault(owner, {}).setdefault(key, []).append((offset, value))
+        return True
 
-def read_changelog(
-    config: dict[str, Any], topic: str, partitions: Collection[int], timeout: float
-) -> dict[int, Replay]:
-    """Read these partitions from their beginning to their present end. Blocking.
-
-    `config` holds librdkafka properties; `timeout` is the number of seconds without any progress after which
-    RecoveryError is raised (also for a topic or partition that does not exist).
-    """
-    replays = {partition: Replay() for partition in partitions}
-    if not partitions:
-        return replays
-    consumer = Consumer(
-        config
-        | {
-            # Never joins a group nor commits; librdkafka wants a name all the same.
-            "group.id": f"{topic}-recovery",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        for partition, key, value, headers in _until_ends(consumer, topic, set(partitions), timeout):
-            replays[partition].add(key, value, headers)
-    finally:
-        consumer.close()
-    return replays
-
-
-def _until_ends(
-    consumer: Consumer, topic: str, missing: set[int], timeout: float
-) -> Iterator[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]] | None]]:
-    deadline = time.monotonic() + timeout
-    while missing:
-        for message in consumer.consume(2_000, timeout=0.05):
-            deadline = time.monotonic() + timeout
-            error = message.error()
-            if error is None:
-                yield message.partition(), message.key(), message.value(), message.headers()
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                missing.discard(message.partition())
-            elif not error.retriable() and error.code() not in _PASSING:
-                msg = f"changelog {topic} cannot be read: {KafkaException(error)}"
-                raise RecoveryError(msg)
-        if missing and time.monotonic() > deadline:
-            msg = f"changelog {topic}: no progress for {timeout:.0f} s at partitions {sorted(missing)}"
-            raise RecoveryError(msg)
+    def _add_partition(self, value: bytes | None, offset: int, headers: list[tuple[str, bytes | None]]) -> bool:
+        try:
+            applied, stream_time = _partition_decoder.decode(value or b"")
+        except msgspec.MsgspecError:
+            return False
+        if not -1 <= applied < _MAX_OFFSET:
+            return False
+        if self._partition is None or offset >= self._partition[0]:
+            self._partition = (offset, applied, stream_time)
+            self.partition_headers = headers
+        return True
 
 
-def _applied(offset: int) -> list[tuple[str, bytes]]:
+def _restored(record: _KeyRecord, applied: int, others: dict[bytes, list[tuple[int, bytes | None]]]) -> KeyState:
+    state = KeyState(record.offset)
+    sessions = {session.id: session for session in record.sessions}
+    blocks: dict[int, dict[bytes, int]] = {}
+    for key, versions in others.items():
+        value = _as_of(versions, applied)
+        if value is None:
+            continue
+        found = _block_decoder.decode(value)
+        if key[:1] == _BLOCK:
+            blocks[found.number] = found.ids
+            continue
+        for session in found.sessions:
+            state.parked = state.parked or {}
+            state.parked[session.id] = session.version
+            sessions.setdefault(session.id, session)
+    state.sessions = sorted(sessions.values(), key=_end)
+    state.ids.restore(blocks, record.number, record.recent)
+    state.legacy_until = record.legacy_until
+    for digest, minute in sorted(record.legacy.items(), key=_minute):
+        if digest not in state.ids:
+            state.ids.add(digest, minute)
+            state.legacy_until = max(state.legacy_until, minute)
+    return state
+
+
+def _as_of(versions: list[tuple[int, bytes | None]], applied: int) -> bytes | None:
+    """The newest version that is not ahead of the key's own record; of two with one offset the later stands."""
+    standing = [version for version in versions if version[0] <= applied]
+    return max(reversed(standing), key=_by_offset, default=(0, None))[1]
+
+
+def _parked(key: bytes, state: KeyState, applied: Headers) -> Iterator[Record]:
+    """The records of the sessions that do not fit into the key's own, as far as they differ from what was written."""
+    wanted = {session.id: session for session in state.sessions[:-INLINE]}
+    parked = state.parked or {}
+    for session_id in parked.keys() - wanted.keys():
+        yield _session_key(key, session_id), None, applied
+    for session in wanted.values():
+        if parked.get(session.id) != session.version:
+            yield _session_key(key, session.id), _encode(_BlockRecord(state.offset, [session], {})), applied
+    state.parked = {session.id: session.version for session in wanted.values()} or None
+
+
+def _block_key(key: bytes, number: int) -> bytes:
+    return _BLOCK + (number % _SLOTS).to_bytes(2, "big") + key
+
+
+def _session_key(key: bytes, session_id: str) -> bytes:
+    name = session_id.encode()
+    return _SESSION + len(name).to_bytes(1, "big") + name + key
+
+
+def _applied(offset: int) -> Headers:
     return [(APPLIED, b"%d" % offset)]
+
+
+def _offset(text: bytes | None) -> int | None:
+    """A logical offset as a header has it; None for what is none."""
+    if text is None or len(text) > 20:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    return number if -1 <= number < _MAX_OFFSET else None
+
+
+def _end(session: LiveSession) -> int:
+    return session.end
+
+
+def _minute(entry: tuple[bytes, int]) -> int:
+    return entry[1]
+
+
+def _by_offset(version: tuple[int, bytes | None]) -> int:
+    return version[0]

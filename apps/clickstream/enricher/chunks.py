@@ -11,7 +11,7 @@ Its value is the list of records, which must never reach Faust's decoding (`Chun
 # ruff: noqa: SLF001, ARG002, ASYNC109 - the signatures and the internals are Faust's
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -45,11 +45,36 @@ class ChunkConsumer(Consumer):
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:
         records = await super()._getmany(active_partitions, timeout)
+        for tp, batch in records.items():
+            if batch and tp.topic == self.transport.source_topic:
+                self._follow_back(tp, batch[0].offset)
         return {
             tp: [self._chunk(tp, batch)] if tp.topic == self.transport.source_topic else batch
             for tp, batch in records.items()
             if batch
         }
+
+    def _follow_back(self, tp: Any, offset: int) -> None:
+        """Offsets that begin again: Faust would drop the records without a word, and commit none of them."""
+        read = self._read_offset[tp]
+        if read is not None and offset < read:
+            self._forget({TP(tp.topic, tp.partition)})
+            self._read_offset[tp] = self._committed_offset[tp] = None
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+
+    async def perform_seek(self) -> None:
+        """To where the application wants to go on; where it does not know, to the committed offset."""
+        await super().perform_seek()
+        for tp in self.assignment():
+            if tp.topic != self.transport.source_topic:
+                continue
+            offset = self.transport.next_offset(tp.partition)
+            if offset is not None:
+                await self.seek_wait({tp: offset})
+                self._read_offset[tp] = offset or None
+                if (self._committed_offset[tp] or 0) > offset:
+                    self._committed_offset[tp] = None
 
     def _chunk(self, tp: Any, batch: list[Any]) -> ConsumerRecord:
         first, last = batch[0], batch[-1]
@@ -101,19 +126,25 @@ class ChunkConsumer(Consumer):
         self._last = {key: last for key, last in self._last.items() if key[0] not in gone}
 
 
+NextOffset = Callable[[int], int | None]
+"""From a partition to the offset at which reading it goes on; None: at the committed one."""
+
+
 class ChunkTransport(Transport):
-    """Makes the consumer above Faust's. `source_topic` is set by the application before it starts."""
+    """Makes the consumer above Faust's. The attributes are set by the application before it starts."""
 
     Consumer = ChunkConsumer
     source_topic: str
+    next_offset: NextOffset
 
 
-def use_chunks(app: faust.App, source_topic: str) -> None:
+def use_chunks(app: faust.App, source_topic: str, next_offset: NextOffset = lambda _: None) -> None:
     """Make `app` consume `source_topic` in chunks, and create no topic. To be called before the app starts."""
 
     def new_transport() -> ChunkTransport:
         transport = ChunkTransport(app.conf.broker_consumer, app)
         transport.source_topic = source_topic
+        transport.next_offset = next_offset
         return transport
 
     app._new_transport = new_transport

@@ -50,11 +50,14 @@ class Flow:
         return draft
 
     def _begin(self, click: Click, record_time: int) -> Draft:
-        received_at = click.received_at
-        if 0 < record_time < received_at - FUTURE_TOLERANCE_MS:
-            # A click is received before it is produced; a producer's wrong claim must not move stream time ahead.
-            received_at = record_time
-        when = event_time(click.timestamp, click.sent_at, received_at)
+        appended_at = record_time if record_time > 0 else click.received_at
+        # A click is received moments before it is produced, so a receipt further from the brokers' time is a wrong clock.
+        # Ahead, it must not move stream time; behind (or in a topic that was restored), the client's own time says more.
+        received_at = appended_at if click.received_at > appended_at + FUTURE_TOLERANCE_MS else click.received_at
+        if received_at < appended_at - FUTURE_TOLERANCE_MS:
+            when = event_time(click.timestamp, None, appended_at)
+        else:
+            when = event_time(click.timestamp, click.sent_at, received_at)
         return Draft(
             click.event_id,
             click.timestamp,

@@ -49,11 +49,7 @@ class FunnelBook:
 
 def add_hit(hits: list[Hit], hit: Hit) -> None:
     """Add one view to a session's sorted list for one funnel."""
-    if hits and hit > hits[-1]:
-        # Views of the last step again and again tell nothing new: keep the first and the latest of a run.
-        if len(hits) > 1 and hits[-1][1] == hits[-2][1] == hit[1]:
-            hits[-1] = hit
-            return
+    if not hits or hit > hits[-1]:
         hits.append(hit)
     else:
         insort(hits, hit)

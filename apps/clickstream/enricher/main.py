@@ -9,22 +9,16 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.kafka import client_config
 from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
-from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.enricher.brokers import BrokersError, await_brokers
-from clickstream.enricher.changelog import read_changelog
 from clickstream.enricher.enrichments.geo import GeoError
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.join_tables import JoinError
 from clickstream.enricher.measures import Measures
 from clickstream.enricher.opening import Opened
@@ -32,7 +26,9 @@ from clickstream.enricher.output import Output
 from clickstream.enricher.partitions import Partitions
 from clickstream.enricher.pause import PauseGuard
 from clickstream.enricher.processing import Processing
-from clickstream.enricher.sessions import PartitionState
+from clickstream.enricher.progress import Progress
+from clickstream.enricher.recovery import Recovery
+from clickstream.enricher.source import SourceTopic
 from clickstream.enricher.worker import SESSION_TIMEOUT, Worker, end_now
 
 log: Final = logging.getLogger(__name__)
@@ -40,9 +36,6 @@ log: Final = logging.getLogger(__name__)
 UNAVAILABLE: Final = 69
 """Exit status when no broker lets us in (EX_UNAVAILABLE)."""
 BROKERS_SECONDS: Final = 60.0
-RECOVERY_SECONDS: Final = 60.0
-STALLED_SECONDS: Final = 120.0
-"""Without a turn for so long, while there is something to read, the process is restarted (Faust's rebalances can stall)."""
 
 
 def main(arguments: list[str]) -> int:
@@ -89,34 +82,32 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
     telemetry = Telemetry(
         "enricher", {"namespace": pipeline.namespace, "pipeline": pipeline.name}, settings.otlp_endpoint
     )
-    measures = Measures(telemetry)
+    measures = Measures(telemetry, names.raw_clicks)
 
     def hand_on(traceparent: str) -> str:
         with telemetry.span("enricher", traceparent) as onward:
             return onward or traceparent
 
     guard = PauseGuard(SESSION_TIMEOUT * 0.75)
+    output = Output(pipeline.kafka, names.enricher_group)
     partitions = Partitions(
         names,
         Processing(opened.flow, pipeline.enricher.group_by, hand_on),
-        Output(pipeline.kafka, names.enricher_group),
+        output,
         measures,
-        lambda wanted: recover(pipeline, wanted),
+        Recovery(pipeline),
         guard,
     )
-    worker = Worker(names, pipeline.kafka, partitions, data_dir)
-    measures.watch_lag(names.raw_clicks, worker.lag)
+    progress = Progress(partitions.positions, lambda: output.waiting_since is not None)
+    worker = Worker(names, pipeline.kafka, partitions, progress, SourceTopic(pipeline), data_dir)
+    measures.watch_lag(progress.lag)
     measures.watch_joins(opened.tables)
-
-    def stalled() -> str | None:
-        waited = time.monotonic() - worker.turned_at
-        return f"no progress for {waited:.0f} s" if waited > STALLED_SECONDS else None
-
     ops = OpsServer(
         settings.ops_host,
         settings.ops_port,
-        healthy=stalled,
+        healthy=progress.stuck,
         ready=lambda: None if worker.ready else "no partitions assigned yet",
+        started=lambda: None if worker.started else "the state is not recovered yet",
         metrics=telemetry.prometheus_text,
     )
     if ops_port_file is not None:
@@ -143,24 +134,6 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
         guard.close()
         ops.close()
         telemetry.shutdown()
-
-
-def recover(pipeline: Pipeline, partitions: Collection[int]) -> dict[int, PartitionState]:
-    """The state of these partitions as the changelog has it. Raises RecoveryError."""
-    names = pipeline.names
-    replays = read_changelog(
-        client_config(pipeline.kafka, f"{names.enricher_group}-recovery"),
-        names.enricher_changelog,
-        partitions,
-        RECOVERY_SECONDS,
-    )
-    funnels = FunnelBook(pipeline.funnels)
-    gap, grace = duration_ms(pipeline.enricher.session_gap), duration_ms(pipeline.enricher.grace)
-    states = {}
-    for partition, replay in replays.items():
-        states[partition] = PartitionState(gap, grace, funnels)
-        replay.restore(states[partition])
-    return states
 
 
 def _write_port(path: Path, port: int) -> None:

@@ -15,43 +15,67 @@ from clickstream.contracts.telemetry import (
     LAG_SECONDS,
     LATE,
     PROCESSED,
+    SKIPPED,
     Telemetry,
 )
 from clickstream.enricher.join_tables import JoinTable
 from clickstream.enricher.processing import Effects
 
 STAGE: Final = "enrich"
+REPLACED: Final = "clickstream.enricher.source_replaced"
+FORGOTTEN: Final = "clickstream.enricher.forgotten_ids"
+FOREIGN: Final = "clickstream.enricher.foreign_changelog_records"
 
 
 class Measures:
-    """Counters that are added to once a chunk, and lag gauges."""
+    """Counters that are added to once a chunk, and lag gauges. `topic` is the source's."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, topic: str) -> None:
         self._telemetry = telemetry
+        self._topic = topic
         self._processed = telemetry.counter(PROCESSED, "Records read from raw-clicks")
         self._duplicates = telemetry.counter(DUPLICATES, "Clicks dropped because their event_id was seen before")
         self._late = telemetry.counter(LATE, "Clicks that came late: stored and flagged")
         self._dead = telemetry.counter(DEAD_LETTERS, "Records sent to dead-letters")
+        self._skipped = telemetry.counter(SKIPPED, "Records that the retention deleted before they could be read")
+        self._replaced = telemetry.counter(
+            REPLACED, "How often a partition's offsets went back: the topic was replaced"
+        )
+        self._forgotten = telemetry.counter(FORGOTTEN, "Event ids given up for the bound of their key")
+        self._foreign = telemetry.counter(FOREIGN, "Changelog records that no enricher wrote; they are ignored")
 
     def count(self, effects: Effects, codes: Counter[str]) -> None:
         """Add one chunk."""
         self._processed.add(effects.processed)
         self._duplicates.add(effects.duplicates)
         self._late.add(effects.late)
+        self._forgotten.add(effects.forgotten)
         for code, number in codes.items():
             self._dead.add(number, {"stage": STAGE, "code": code})
 
-    def watch_lag(self, topic: str, lag: Callable[[], Iterable[tuple[int, int, float]]]) -> None:
+    def skipped(self, partition: int, records: int) -> None:
+        """Add records that were gone before they could be read."""
+        self._skipped.add(records, {"topic": self._topic, "partition": str(partition)})
+
+    def replaced(self, partition: int) -> None:
+        """Add one partition whose offsets went back."""
+        self._replaced.add(1, {"topic": self._topic, "partition": str(partition)})
+
+    def foreign(self, records: int) -> None:
+        """Add changelog records that are not the enricher's."""
+        self._foreign.add(records)
+
+    def watch_lag(self, lag: Callable[[], Iterable[tuple[int, int, float]]]) -> None:
         """Expose lag: `lag` gives (partition, records, seconds) of every owned partition."""
         self._telemetry.gauge(
             LAG_RECORDS,
             "Records between the position and the end of the partition",
-            lambda: [(records, {"topic": topic, "partition": str(number)}) for number, records, _ in lag()],
+            lambda: [(records, {"topic": self._topic, "partition": str(number)}) for number, records, _ in lag()],
         )
         self._telemetry.gauge(
             LAG_SECONDS,
             "Age of the last processed record while there are more; 0 at the end of the partition",
-            lambda: [(seconds, {"topic": topic, "partition": str(number)}) for number, _, seconds in lag()],
+            lambda: [(seconds, {"topic": self._topic, "partition": str(number)}) for number, _, seconds in lag()],
             unit="s",
         )
 

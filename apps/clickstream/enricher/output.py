@@ -1,7 +1,7 @@
 """The enricher's producer: records go out in stages, and a stage is over when the brokers have all of it.
 
 Idempotent, so that one partition's records keep their order through retries: on the compacted topics the last record
-wins. It waits out an outage of the brokers (`message.timeout.ms` of five minutes), since nothing can be acked without them.
+wins. It waits out an outage of the brokers (`message.timeout.ms` of ten minutes), since nothing can be acked without them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, Producer
 
 from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.pipeline import Kafka
 
-PATIENCE_SECONDS: Final = 300
+log: Final = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 600
+QUEUED: Final = 100_000
+"""Records that may wait for the brokers: a larger stage is delivered in pieces."""
+_TELL_SECONDS: Final = 10.0
 
 
 class OutputError(Exception):
@@ -24,44 +29,85 @@ class OutputError(Exception):
 
 
 class Output:
-    """Sends records and waits for their delivery. Not thread-safe: one stage at a time."""
+    """Sends records and waits for their delivery. Not thread-safe: one stage at a time.
+
+    `waiting_since` is the time (monotonic seconds) since which the brokers have not taken anything, None while they do.
+    """
 
     def __init__(self, kafka: Kafka, client_id: str) -> None:
-        self._failed: list[KafkaError] = []
+        self.waiting_since: float | None = None
+        self._failed: list[str] = []
+        self._last: tuple[int, int] | None = None
         self._producer = Producer(
             producer_config(kafka, client_id, idempotent=True)
             | {
                 "message.timeout.ms": PATIENCE_SECONDS * 1_000,
-                "queue.buffering.max.messages": 500_000,
+                "queue.buffering.max.messages": 2 * QUEUED,
                 "batch.num.messages": 10_000,
-                # Successes are told by the flush; a callback a record would cost more than the record.
-                "delivery.report.only.error": True,
                 "on_delivery": self._on_error,
             },
             logger=logging.getLogger("librdkafka"),
         )
-        self.produce = self._producer.produce
-        """confluent_kafka's own: `produce(topic, value, key, partition=…, headers=…)`; BufferError cannot occur within a chunk."""
 
-    def send_all(
-        self, topic: str, records: Iterable[tuple[bytes, bytes | None, list[tuple[str, bytes]]]], partition: int
+    def send(
+        self,
+        topic: str,
+        records: Iterable[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]],
+        partition: int = -1,
     ) -> None:
-        """Queue (key, value, headers) records for an explicit partition."""
+        """Queue (key, value, headers) records; -1: the partition follows from the key. Raises OutputError."""
         produce = self._producer.produce
         for key, value, headers in records:
-            produce(topic, value, key, partition, headers=headers)
+            while True:
+                try:
+                    produce(topic, value, key, partition, headers=headers)
+                except BufferError:
+                    self.deliver()
+                except KafkaException as error:
+                    msg = f"a record for {topic} could not be queued: {error.args[0].str()}"
+                    raise OutputError(msg) from error
+                else:
+                    break
+
+    def send_last(
+        self, topic: str, record: tuple[bytes, bytes | None, list[tuple[str, bytes]]], partition: int
+    ) -> tuple[int, int]:
+        """Queue one record, deliver all; its offset, and its time by the brokers' clock (ms) where the topic takes that."""
+        key, value, headers = record
+        self._last = None
+        self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=self._on_last)
+        self.deliver()
+        assert self._last is not None, "a delivered record has been reported"
+        return self._last
 
     def deliver(self) -> None:
         """Block until everything that was sent is on all in-sync replicas. Raises OutputError."""
-        deadline = time.monotonic() + PATIENCE_SECONDS + 10
-        while self._producer.flush(1.0) and not self._failed:
-            if time.monotonic() > deadline:
-                msg = f"{len(self._producer)} records are still not delivered"
+        began = told = time.monotonic()
+        left = len(self._producer)
+        while left and not self._failed:
+            still, left = left, self._producer.flush(1.0)
+            now = time.monotonic()
+            if left < still:
+                began, self.waiting_since = now, None
+            elif self.waiting_since is None:
+                self.waiting_since = began
+            if self.waiting_since is not None and now - told > _TELL_SECONDS:
+                told = now
+                log.warning("waiting for the brokers: %d records are not delivered for %.0f s", left, now - began)
+            if now - began > PATIENCE_SECONDS + 10:
+                msg = f"{left} records are still not delivered"
                 raise OutputError(msg)
+        self.waiting_since = None
         if self._failed:
             msg = f"a record could not be delivered: {self._failed[0]}"
             raise OutputError(msg)
 
-    def _on_error(self, error: KafkaError | None, _: Message) -> None:
+    def _on_error(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed.append(error)
+            self._failed.append(f"{message.topic()}: {error.str()}")
+
+    def _on_last(self, error: KafkaError | None, message: Any) -> None:
+        self._on_error(error, message)
+        if error is None:
+            kind, at = message.timestamp()
+            self._last = (message.offset(), 0 if kind == TIMESTAMP_NOT_AVAILABLE else at)

@@ -1,7 +1,9 @@
 """The partitions that this worker owns: their state, recovered at assignment, and a chunk's way through it.
 
 The order of writes is the delivery promise (docs/adr/0001): a chunk's output is delivered → the changed keys' changelog
-records are delivered → last, the partition's record → the chunk may be acked. Blocking; called from one thread at a time.
+records and, last, the partition's own are delivered → the chunk may be acked.
+
+`process` and `tick` block and are called from one thread at a time, `assign` from another; `drop` never waits.
 """
 
 from __future__ import annotations
@@ -11,40 +13,82 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.names import Names
-from clickstream.enricher.changelog import partition_record
+from clickstream.enricher.journal import Journal
 from clickstream.enricher.measures import Measures
 from clickstream.enricher.output import Output
 from clickstream.enricher.processing import Effects, Processing
 from clickstream.enricher.sessions import PartitionState
+from clickstream.enricher.source import Look, Position, mark, position_after
 
 log: Final = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 60
-"""How long a partition must have had nothing to read before the wall clock may advance its stream time."""
+"""How long a partition must have had nothing to read before the clock may advance its stream time."""
+BASE: Final = "base"
+"""Header of a partition's record: what is added to the topic's offsets (source.py)."""
+MARK: Final = "mark"
+"""Header of a partition's record: the mark of the source record that was applied last."""
 
 
 class ChunkError(Exception):
-    """Records are missing between two chunks of a partition: going on would lose them."""
+    """Records are missing between two chunks of a partition, though the topic has them: going on would lose them."""
 
 
 @dataclass(slots=True)
 class Owned:
-    """One owned partition. `expected` is the offset that the next chunk must start with, None right after assignment.
+    """One owned partition.
 
-    `read_at` is when the last chunk ended (monotonic seconds), `last_timestamp` its last record's time (ms).
+    `next` is the topic's own offset that the next chunk should start with.
+    `mark` is that of the last applied record. `clock` is a time by the brokers' clock (ms), and when it was
+    that (monotonic seconds). `read_at` is when the last chunk ended (monotonic seconds), `timestamp` its last
+    record's time (ms).
     """
 
     state: PartitionState
-    expected: int | None = None
+    journal: Journal
+    next: int = 0
+    base: int = 0
+    mark: bytes | None = None
+    clock: tuple[int, float] = (0, 0.0)
     read_at: float = 0.0
-    last_timestamp: int = 0
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A partition's state as its changelog has it, where to read on, and what on the changelog was no record of ours.
+
+    Of `foreign` such records the first are in `bad_rows`.
+    """
+
+    owned: Owned
+    position: Position
+    foreign: int
+    bad_rows: list[BadRow]
+
+
+class Recovery(Protocol):
+    """Looks things up in Kafka. Blocking; raises RecoveryError, SourceError."""
+
+    def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
+        """The partitions as their changelog has them. Calls `go_on` while it reads; answers anything when that is False."""
+        ...
+
+    def changelog_ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """The end offset of each changelog partition."""
+        ...
+
+    def look(self, partition: int, offset: int) -> Look:
+        """What a partition of the source topic holds, at this offset."""
+        ...
 
 
 class Partitions:
-    """All owned partitions. `recover` reads the changelog; `guard` raises when this process has been asleep."""
+    """All owned partitions. `guard` raises when this process has been asleep."""
 
     def __init__(
         self,
@@ -52,104 +96,204 @@ class Partitions:
         processing: Processing,
         output: Output,
         measures: Measures,
-        recover: Callable[[Collection[int]], dict[int, PartitionState]],
+        recovery: Recovery,
         guard: Callable[[], None],
     ) -> None:
         self._names = names
         self._processing = processing
         self._output = output
         self._measures = measures
-        self._recover = recover
+        self._recovery = recovery
         self._guard = guard
         self._owned: dict[int, Owned] = {}
+        self._before: dict[int, Owned] = {}
+        self._generation = 0
         self._lock = threading.Lock()
 
-    def assign(self, partitions: Collection[int]) -> None:
-        """Own exactly these partitions, their state as the changelog has it. Raises RecoveryError."""
+    def assign(self, partitions: Collection[int], progress: Callable[[], None]) -> bool:
+        """Own exactly these partitions, their state as the changelog has it. False: revoked again meanwhile.
+
+        What was owned before and was written to by nobody since is kept as it is. Calls `progress` while it reads. Raises RecoveryError, SourceError,
+        OutputError.
+        """
+        generation, started = self._generation, time.monotonic()
+
+        def go_on() -> bool:
+            progress()
+            return generation == self._generation
+
+        kept = self._unchanged(partitions)
+        recovered = self._recovery.recover([p for p in partitions if p not in kept], go_on)
         with self._lock:
-            self._owned = {}
-            started = time.monotonic()
-            states = self._recover(partitions)
-            self._owned = {partition: Owned(state, read_at=time.monotonic()) for partition, state in states.items()}
-        log.info(
-            "state recovered",
-            extra={
-                "fields": {
-                    "partitions": sorted(partitions),
-                    "keys": sum(len(state.keys) for state in states.values()),
-                    "seconds": round(time.monotonic() - started, 3),
-                }
-            },
-        )
+            if generation != self._generation:
+                return False
+            owned = kept | {partition: found.owned for partition, found in recovered.items()}
+            for partition, found in recovered.items():
+                self._begin(partition, found)
+            for partition, each in owned.items():
+                each.read_at = time.monotonic()
+                # The first record of an owner tells the time by the brokers' clock, and where the changelog stands.
+                self._guard()
+                self._write_partition(partition, each)
+            self._before = {}
+            self._owned = owned
+            if generation != self._generation:  # revoked while we wrote: whoever it was given to reads what is newer
+                self._owned = {}
+                return False
+        fields = {
+            "partitions": sorted(recovered),
+            "kept": sorted(kept),
+            "keys": sum(len(found.owned.state.keys) for found in recovered.values()),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        log.info("state recovered", extra={"fields": fields})
+        return True
 
     def drop(self) -> None:
-        """Own nothing: after a revocation, whoever is assigned next recovers from the changelog."""
-        with self._lock:
-            self._owned = {}
+        """Own nothing. What was owned is kept aside: it may be ours again, unchanged, at the next assignment."""
+        self._generation += 1
+        self._before, self._owned = self._before | self._owned, {}
 
     def process(self, records: list[Any]) -> None:
-        """Process one chunk to the point where it may be acked. Raises ChunkError, OutputError, PausedError."""
+        """Process one chunk to the point where it may be acked.
+
+        Raises ChunkError, OutputError, PausedError, SourceError.
+        """
         first, last = records[0], records[-1]
         with self._lock:
             owned = self._owned.get(first.partition)
             if owned is None:
                 msg = f"a chunk of partition {first.partition}, which is not owned"
                 raise ChunkError(msg)
-            if owned.expected is not None and first.offset != owned.expected:
-                msg = f"partition {first.partition}: expected offset {owned.expected}, got a chunk from {first.offset}"
-                raise ChunkError(msg)
-            effects = Effects()
-            self._processing.close(owned.state, effects)
-            self._processing.chunk(owned.state, records, effects)
-            self._write(first.partition, owned.state, effects)
-            owned.expected = last.offset + 1
+            if first.offset != owned.next:
+                self._jumped(first.partition, owned, first.offset)
+            self._close(first.partition, owned)
+            effects = self._processing.chunk(owned.state, records, owned.base)
+            if owned.state.applied == last.offset + owned.base:
+                owned.mark = mark(last.key, last.value)
+            self._write(first.partition, owned, effects)
+            owned.next = last.offset + 1
             owned.read_at = time.monotonic()
-            owned.last_timestamp = last.timestamp
+            owned.timestamp = last.timestamp
         self._measures.count(effects, self._processing.codes(effects))
 
-    def tick(self, ends: dict[int, int], now_ms: int) -> None:
+    def tick(self, ends: dict[int, int]) -> None:
         """Close what is over on partitions that have been idle for a while; `ends` maps a partition to its end offset.
 
-        The only use of the wall clock in the enricher: never during a backlog, and never ahead of it.
+        The only use of a clock in the enricher: never during a backlog, and it is the brokers', carried on from the
+        last time that they told it.
         """
         with self._lock:
-            for partition, owned in self._owned.items():
-                at_end = ends.get(partition) == (
-                    owned.expected if owned.expected is not None else owned.state.applied + 1
-                )
-                if not at_end or time.monotonic() - owned.read_at < IDLE_SECONDS:
+            for partition, owned in list(self._owned.items()):
+                now, state = time.monotonic(), owned.state
+                if ends.get(partition) != owned.next or now - owned.read_at < IDLE_SECONDS:
                     continue
-                state, target = owned.state, now_ms - IDLE_SECONDS * 1_000
+                told, since = owned.clock
+                target = told + int((now - since - IDLE_SECONDS) * 1_000)
                 if not state.anything_due(target):
                     continue
                 state.stream_time = max(state.stream_time, target)
                 # First the stream time for good, then what follows from it: a replay must not see an earlier one.
-                self._output.send_all(self._names.enricher_changelog, [partition_record(state)], partition)
-                self._output.deliver()
-                effects = Effects()
-                self._processing.close(state, effects)
-                self._write(partition, state, effects)
+                self._guard()
+                self._write_partition(partition, owned)
+                self._close(partition, owned)
 
-    def positions(self) -> Iterator[tuple[int, int | None, int]]:
-        """(partition, next offset or None, last record's timestamp in ms) of every owned partition."""
+    def positions(self) -> Iterator[tuple[int, int, int]]:
+        """(partition, next offset, last record's timestamp in ms) of every owned partition."""
         for partition, owned in list(self._owned.items()):
-            yield partition, owned.expected, owned.last_timestamp
+            yield partition, owned.next, owned.timestamp
 
-    def _write(self, partition: int, state: PartitionState, effects: Effects) -> None:
+    def next_offset(self, partition: int) -> int | None:
+        """The topic's own offset from which a partition is to be read; None if it is not owned."""
+        owned = self._owned.get(partition)
+        return None if owned is None else owned.next
+
+    def _unchanged(self, partitions: Collection[int]) -> dict[int, Owned]:
+        before = {partition: owned for partition, owned in self._before.items() if partition in partitions}
+        ends = self._recovery.changelog_ends(list(before))
+        return {
+            partition: owned
+            for partition, owned in before.items()
+            if owned.journal.end is not None and ends.get(partition) == owned.journal.end + 1
+        }
+
+    def _begin(self, partition: int, found: Recovered) -> None:
+        for row in found.bad_rows:
+            log.error(
+                "the changelog holds a record that no enricher wrote; it is ignored and goes to dead-letters",
+                extra={"fields": {"topic": self._names.enricher_changelog, "partition": partition}},
+            )
+            self._output.send(self._names.dead_letters, [(None, row.value(), row.headers())])
+        self._measures.foreign(found.foreign)
+        self._tell(partition, found.owned.state.applied - found.owned.base, found.position)
+        found.owned.next, found.owned.base = found.position.next, found.position.base
+
+    def _jumped(self, partition: int, owned: Owned, offset: int) -> None:
+        """A chunk does not begin where the last one ended: take note of what happened to the topic. Raises ChunkError."""
+        applied = owned.state.applied
+        look = self._recovery.look(partition, owned.next if offset > owned.next else applied - owned.base)
+        if offset > owned.next:
+            if look.low <= owned.next and look.found is not None and look.found < offset:
+                msg = f"partition {partition}: expected offset {owned.next}, got a chunk from {offset}"
+                raise ChunkError(msg)
+            skipped = max(0, min(look.low, offset) - owned.next)  # beyond that: the markers of transactions
+            position = Position(offset, owned.base, skipped)
+        else:
+            if applied >= 0 and not position_after(applied, owned.base, owned.mark, look).replaced:
+                msg = f"partition {partition}: expected offset {owned.next}, got a chunk from {offset} once more"
+                raise ChunkError(msg)
+            position = Position(offset, applied + 1 - offset, replaced=True)
+        self._tell(partition, owned.next - 1, position)
+        owned.next, owned.base = position.next, position.base
+
+    def _tell(self, partition: int, last: int, position: Position) -> None:
+        fields = {
+            "topic": self._names.raw_clicks,
+            "partition": partition,
+            "last_offset": last,
+            "next_offset": position.next,
+        }
+        if position.replaced:
+            log.error(
+                "the topic is another one than before (created anew, truncated or restored): it is read from its"
+                " beginning; clicks that are known already are not counted again",
+                extra={"fields": fields},
+            )
+            self._measures.replaced(partition)
+        elif position.skipped:
+            log.error(
+                "records were deleted before they could be read, and are lost: the retention is shorter than the lag",
+                extra={"fields": fields | {"skipped": position.skipped}},
+            )
+            self._measures.skipped(partition, position.skipped)
+
+    def _close(self, partition: int, owned: Owned) -> None:
+        """Close what is over by the persisted stream time, in pieces: after an idle night that may be a million sessions."""
+        while (effects := self._processing.close(owned.state)) is not None:
+            self._write(partition, owned, effects)
+
+    def _write(self, partition: int, owned: Owned, effects: Effects) -> None:
         output, names = self._output, self._names
-        produce = output.produce
-        for key, value, headers in effects.enriched:
-            produce(names.enriched_clicks, value, key, headers=headers)
-        for key, value, headers in effects.sessions:
-            produce(names.sessions, value, key, headers=headers)
-        for row in effects.dead_letters:
-            produce(names.dead_letters, row.value(), headers=row.headers())
+        # 1. The output.
+        output.send(names.enriched_clicks, effects.enriched)
+        output.send(names.sessions, effects.sessions)
+        output.send(names.dead_letters, ((None, row.value(), row.headers()) for row in effects.dead_letters))
         output.deliver()
-        self._processing.take_changes(state, effects)
-        # A process that was stopped meanwhile may have lost the partition: better not to write at all than too late.
+        # 2. The state, if it is still ours to write: a process that was stopped meanwhile may have lost the partition.
+        changes = owned.journal.changes(effects.gone)
         self._guard()
-        if effects.changelog:
-            output.send_all(names.enricher_changelog, effects.changelog, partition)
-            output.deliver()
-        output.send_all(names.enricher_changelog, [partition_record(state)], partition)
+        output.send(names.enricher_changelog, changes, partition)
         output.deliver()
+        # 3. The partition's own record: from now on all of it counts.
+        self._write_partition(partition, owned)
+
+    def _write_partition(self, partition: int, owned: Owned) -> None:
+        headers: list[tuple[str, bytes]] = []
+        if owned.base:
+            headers.append((BASE, b"%d" % owned.base))
+        if owned.mark is not None:
+            headers.append((MARK, owned.mark))
+        record = owned.journal.partition(headers)
+        offset, at = self._output.send_last(self._names.enricher_changelog, record, partition)
+        owned.journal.delivered(offset)
+        owned.clock = (at, time.monotonic())

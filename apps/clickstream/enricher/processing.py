@@ -6,6 +6,7 @@ same output. Nothing is sent here.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,15 @@ from clickstream.contracts.clicks import encode_enriched
 from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.kafka import TRACEPARENT, header
 from clickstream.contracts.session_records import encode_session
-from clickstream.enricher.changelog import Record, key_record, tombstone
+from clickstream.enricher.changelog import Record
+from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.flow import Flow
-from clickstream.enricher.sessions import LiveSession, PartitionState
+from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState
+
+log: Final = logging.getLogger(__name__)
+
+CLOSED_AT_ONCE: Final = 10_000
+"""Keys that are looked at for closing before what follows from it is written."""
 
 Headers = list[tuple[str, bytes]]
 _NO_HEADERS: Final[Headers] = []
@@ -25,15 +32,16 @@ _NO_HEADERS: Final[Headers] = []
 
 @dataclass(slots=True)
 class Effects:
-    """What a chunk causes. `enriched`, `sessions` and `changelog` hold (key, value, headers)."""
+    """What a chunk causes. `enriched` and `sessions` hold (key, value, headers); `gone` the keys that are over."""
 
     enriched: list[Record] = field(default_factory=list)
     sessions: list[Record] = field(default_factory=list)
     dead_letters: list[BadRow] = field(default_factory=list)
-    changelog: list[Record] = field(default_factory=list)
+    gone: list[tuple[bytes, KeyState]] = field(default_factory=list)
     processed: int = 0
     duplicates: int = 0
     late: int = 0
+    forgotten: int = 0
 
 
 class Processing:
@@ -47,31 +55,40 @@ class Processing:
         self._hand_on = hand_on
         self._by_user = group_by == "user_id"
 
-    def close(self, state: PartitionState, effects: Effects) -> None:
-        """Close the sessions that are over by the persisted stream time. Goes before a chunk's records."""
-        closed, gone = state.close_due()
-        for session in closed:
-            effects.sessions.append((session.id.encode(), encode_session(session), _NO_HEADERS))
-        effects.changelog += [tombstone(key, state.applied) for key in gone]
+    def close(self, state: PartitionState) -> Effects | None:
+        """Close some of the sessions that are over by the persisted stream time; None when none is left.
 
-    def chunk(self, state: PartitionState, records: Iterable[Any], effects: Effects) -> None:
-        """Fold records (aiokafka ConsumerRecords of one partition, in order) into the state."""
-        enrich, apply, by_user = self._flow.enrich, state.apply, self._by_user
+        Goes before a chunk's records, until it answers None.
+        """
+        closed, gone = state.close_due(CLOSED_AT_ONCE)
+        if not closed and not gone:
+            return None
+        return Effects(
+            sessions=[(session.id.encode(), encode_session(session), _NO_HEADERS) for session in closed], gone=gone
+        )
+
+    def chunk(self, state: PartitionState, records: Iterable[Any], base: int = 0) -> Effects:
+        """Fold records (aiokafka ConsumerRecords of one partition, in order) into the state.
+
+        `base` is added to their offsets (source.py).
+        """
+        enrich, apply, by_user = self._enriched, state.apply, self._by_user
+        effects = Effects()
+        forgotten = state.forgotten
         enriched = effects.enriched
         upserts: dict[str, LiveSession] = {}
         retracted: dict[str, Record] = {}
         last = applied = state.applied
         # What is read again is left out: it was written down after all that follows from it was delivered.
-        for record in (each for each in records if each.offset > applied):
-            last = record.offset
+        for record in (each for each in records if each.offset + base > applied):
+            last = record.offset + base
             effects.processed += 1
-            draft = enrich(record.value, record.timestamp)
+            draft = enrich(record)
             if isinstance(draft, BadRow):
-                origin = Origin(record.topic, record.partition, record.offset, record.key, tuple(record.headers or ()))
-                effects.dead_letters.append(replace(draft, origin=origin))
+                effects.dead_letters.append(draft)
                 continue
             key = (draft.user_id if by_user else draft.client_session_id).encode()
-            outcome = apply(key, draft, record.offset)
+            outcome = apply(key, draft, last)
             if outcome.duplicate or outcome.applied:
                 effects.duplicates += outcome.duplicate
                 continue
@@ -94,15 +111,25 @@ class Processing:
         for session in upserts.values():
             effects.sessions.append((session.id.encode(), encode_session(state.record(session)), _NO_HEADERS))
         state.applied = last
-
-    def take_changes(self, state: PartitionState, effects: Effects) -> None:
-        """The changelog records of all keys that changed. Goes after the records, before the partition's own record."""
-        dirty = state.dirty
-        changed = {b"k" + key for key in dirty}
-        effects.changelog = [record for record in effects.changelog if record[0] not in changed]
-        effects.changelog += [key_record(key, state.keys[key]) for key in dirty]
-        dirty.clear()
+        effects.forgotten = state.forgotten - forgotten
+        return effects
 
     def codes(self, effects: Effects) -> Counter[str]:
         """How many dead letters there are of each code."""
         return Counter(row.code for row in effects.dead_letters)
+
+    def _enriched(self, record: Any) -> Draft | BadRow:
+        try:
+            found = self._flow.enrich(record.value, record.timestamp)
+        except Exception as error:  # the flow is pure: nothing is half done, and the next record is another one
+            log.exception(
+                "a record could not be enriched and goes to dead-letters",
+                extra={"fields": {"topic": record.topic, "partition": record.partition, "offset": record.offset}},
+            )
+            found = BadRow(
+                record.value or b"", "enrich", "internal_error", type(error).__name__, "$", record.timestamp or 0
+            )
+        if isinstance(found, BadRow):
+            origin = Origin(record.topic, record.partition, record.offset, record.key, tuple(record.headers or ()))
+            return replace(found, origin=origin)
+        return found

@@ -11,8 +11,10 @@ absent: any clock, Kafka, and Faust.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from hashlib import blake2b
 from heapq import heappop, heappush
+from itertools import islice, takewhile
 from typing import Final, Protocol
 
 import msgspec
@@ -20,21 +22,21 @@ from xxhash import xxh3_128_digest
 
 from clickstream.contracts.clicks import PAGE_VIEW
 from clickstream.contracts.session_records import Retraction, Session
+from clickstream.enricher.event_ids import MINUTE_MS, EventIds
 from clickstream.enricher.funnels import FunnelBook, Hit, add_hit, furthest_step, merge_hits
 
-MAX_SEEN: Final = 16_384
-"""Event ids remembered per key. 16 bytes each: a noisy user's state stays far below Kafka's 1 MiB record."""
+MAX_MERGED: Final = 500
+"""Absorbed ids that a session names; the newest. Each was named when it was absorbed, and has its retraction."""
 
-
-SEEN_BUCKET_MS: Final = 60_000
-"""Length of the time buckets of event ids. Fixed, not made of gap and grace: state outlives a change of both, and while
-one is rolled out it moves between processes of either."""
+BOT: Final = b"\xff"
+"""What the key of a bot's sessions begins with: no byte of UTF-8, so a bot's clicks never meet a person's."""
 
 
 class Facts(Protocol):
     """What the fold needs to know of a click; the flow's draft has it, times in ms."""
 
     event_id: str
+    source: str
     event_time: int
     storage_day: str
     user_id: str
@@ -73,15 +75,21 @@ class LiveSession(msgspec.Struct, array_like=True):
     merged_ids: list[str]
 
 
-class KeyState(msgspec.Struct, array_like=True):
-    """What is remembered of one key: the source offset applied last, its sessions by start, the event ids seen.
+class KeyState:
+    """What is remembered of one key: the offset applied last, its sessions by end, the event ids seen.
 
-    `seen` maps an id's digest to its time bucket (event time // SEEN_BUCKET_MS).
+    The release before knew ids without their source; until `legacy_until` (a minute) an id is looked up in that form too.
+    `parked` has the version that each session had when it was written as a changelog record of its own.
     """
 
-    offset: int
-    sessions: list[LiveSession]
-    seen: dict[bytes, int]
+    __slots__ = ("ids", "legacy_until", "offset", "parked", "sessions")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.sessions: list[LiveSession] = []
+        self.ids = EventIds()
+        self.legacy_until = -1
+        self.parked: dict[str, int] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -100,15 +108,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 _DUPLICATE: Final = Outcome(None, duplicate=True)
+_LATE: Final = Outcome(None, late=True)
 _APPLIED: Final = Outcome(None, applied=True)
 
 
 class PartitionState:
     """The sessions of one source partition. `gap` and `grace` in ms.
 
-    `applied` is the last source offset whose effects are all in the state (-1: none); offsets at or below it, or at or
-    below a key's own, change nothing when they come again. `dirty` holds the keys whose state changed and is not on the
-    changelog yet; `forgotten` counts event ids given up to MAX_SEEN.
+    Offsets are logical: they grow for ever, also when the topic's own begin again (partitions.py). `applied` is the
+    last one whose effects are all in the state (-1: none); those at or below it, or at or below a key's own, change
+    nothing when they come again. `dirty` holds the keys whose state changed and is not on the changelog yet;
+    `forgotten` counts event ids that were given up for the bound of their key.
     """
 
     def __init__(self, gap: int, grace: int, funnels: FunnelBook) -> None:
@@ -130,46 +140,51 @@ class PartitionState:
         t = click.event_time
         before = self.stream_time
         self.stream_time = max(before, t)
+        if click.bot:
+            key, other = BOT + key, key
+        else:
+            other = BOT + key
         state = self.keys.get(key)
         if offset <= self.applied or (state is not None and offset <= state.offset):
             return _APPLIED
         horizon = self.stream_time - self.gap - self.grace
-        digest = xxh3_128_digest(click.event_id.encode())
+        digest = xxh3_128_digest(f"{click.source}\0{click.event_id}".encode())
         hits: list[LiveSession] = []
         if state is not None:
-            bucket = state.seen.get(digest)
-            if bucket is not None and (bucket + 1) * SEEN_BUCKET_MS > horizon:
+            if digest in state.ids or (state.legacy_until >= 0 and self._known_of_old(state, click, horizon)):
                 return _DUPLICATE
-            live_after, first_end, last_start = before - self.gap - self.grace, t - self.gap, t + self.gap
-            hits = [
-                session
-                for session in state.sessions
-                if session.end > live_after and session.end >= first_end and session.start <= last_start
-            ]
-        if not hits and t <= horizon:
-            return Outcome(None, late=True)
+            hits = _touched(state.sessions, t, self.gap, before - self.gap - self.grace)
+        twin = self.keys.get(other)
+        if twin is not None and digest in twin.ids:  # sent again by something that calls itself otherwise
+            return _DUPLICATE
         if state is None:
-            state = self.keys[key] = KeyState(offset, [], {})
+            state = self.keys[key] = KeyState(offset)
         state.offset = offset
         self.dirty.add(key)
-        self._remember(state, digest, t)
+        # By stream time, so that ids expire in the order in which they came; a late click is remembered as long.
+        self.forgotten += state.ids.add(digest, self.stream_time // MINUTE_MS)
+        if not hits and t <= horizon:
+            self._schedule(key, state)
+            return _LATE
         merged, retractions = self._merge(key, state, hits, click, offset)
         self._schedule(key, state)
         return Outcome(merged.id, upsert=merged, retractions=retractions)
 
-    def close_due(self) -> tuple[list[Session], list[bytes]]:
+    def close_due(self, limit: int) -> tuple[list[Session], list[tuple[bytes, KeyState]]]:
         """Sessions that can no longer change, as their last record, and keys about which nothing is left to remember.
 
-        To be called before a chunk, so that it looks at persisted stream time only, and a replay does the same.
-        The version is applied + 1: newer than any record of the session, older than the next click's.
+        To be called before a chunk, so that it looks at persisted stream time only, and a replay does the same. Looks
+        at up to `limit` keys; call it again until both lists are empty. The version is applied + 1: newer than any
+        record of the session, older than the next click's.
         """
         horizon = self.stream_time - self.gap - self.grace
         closed: list[Session] = []
-        gone: list[bytes] = []
-        while self._due and self._due[0][0] <= horizon:
+        gone: list[tuple[bytes, KeyState]] = []
+        while self._due and self._due[0][0] <= horizon and limit > 0:
             due, key = heappop(self._due)
             if self._due_of.get(key) != due:
                 continue
+            limit -= 1
             del self._due_of[key]
             state = self.keys[key]
             ended = [session for session in state.sessions if session.end <= horizon]
@@ -177,14 +192,18 @@ class PartitionState:
                 state.sessions = [session for session in state.sessions if session.end > horizon]
                 closed += [self.record(session, closed=True, version=self.applied + 1) for session in ended]
                 self.dirty.add(key)
-            self._expire(state, horizon)
-            if state.sessions or state.seen:
+            if state.sessions or (state.ids.newest + 1) * MINUTE_MS > horizon:
                 self._schedule(key, state)
             else:
                 del self.keys[key]
                 self.dirty.discard(key)
-                gone.append(key)
+                gone.append((key, state))
         return closed, gone
+
+    @property
+    def horizon_minute(self) -> int:
+        """Event ids that came before this minute need not be remembered any more."""
+        return (self.stream_time - self.gap - self.grace) // MINUTE_MS
 
     def anything_due(self, stream_time: int) -> bool:
         """Whether `close_due` might find something, were stream time that far."""
@@ -221,24 +240,33 @@ class PartitionState:
         self.keys[key] = state
         self._schedule(key, state)
 
+    def _known_of_old(self, state: KeyState, click: Facts, horizon: int) -> bool:
+        if (state.legacy_until + 1) * MINUTE_MS <= horizon:
+            state.legacy_until = -1
+            return False
+        return xxh3_128_digest(click.event_id.encode()) in state.ids
+
     def _merge(
         self, key: bytes, state: KeyState, hits: list[LiveSession], click: Facts, offset: int
     ) -> tuple[LiveSession, tuple[Retraction, ...]]:
         if not hits:
             session = self._begin(key, click, offset)
-            state.sessions.append(session)
-            state.sessions.sort(key=_start)
+            insort(state.sessions, session, key=_end)
             return session, ()
         survivor = hits[0]
-        for absorbed in hits[1:]:
-            state.sessions.remove(absorbed)
-            _absorb(survivor, absorbed)
+        if len(hits) > 1:
+            gone = {absorbed.id for absorbed in hits[1:]}
+            state.sessions = [session for session in state.sessions if session.id not in gone]
+            for absorbed in hits[1:]:
+                _absorb(survivor, absorbed)
         self._extend(survivor, click, offset)
         return survivor, tuple(Retraction(absorbed.id, offset, survivor.id) for absorbed in hits[1:])
 
     def _begin(self, key: bytes, click: Facts, offset: int) -> LiveSession:
         t, path = click.event_time, click.page_path
-        identity = blake2b(key + b"\0" + click.event_id.encode(), digest_size=12).hexdigest()
+        # The time is part of it: a click that is sent again after its session is over begins another one.
+        first = b"\0".join((key, click.source.encode(), click.event_id.encode(), b"%d" % t))
+        identity = blake2b(first, digest_size=12).hexdigest()
         is_view = click.type == PAGE_VIEW
         return LiveSession(
             id=f"{click.storage_day}-{identity}",
@@ -279,46 +307,17 @@ class PartitionState:
         if t >= session.end:
             session.end = t
             session.exit_page = click.page_path
-        session.bot = session.bot or click.bot
         if click.type == PAGE_VIEW:
             session.page_views += 1
             for name, step in self._funnels.matches(click.page_path):
                 add_hit(session.hits.setdefault(name, []), (t, step))
 
-    def _remember(self, state: KeyState, digest: bytes, t: int) -> None:
-        seen = state.seen
-        seen[digest] = t // SEEN_BUCKET_MS
-        if len(seen) > MAX_SEEN:
-            self._expire(state, self.stream_time - self.gap - self.grace)
-            while len(state.seen) > MAX_SEEN:
-                oldest = min(state.seen.values())
-                kept = {known: bucket for known, bucket in state.seen.items() if bucket != oldest}
-                if not kept:  # all within one bucket: keep the later half
-                    kept = dict(list(state.seen.items())[MAX_SEEN // 2 :])
-                self.forgotten += len(state.seen) - len(kept)
-                state.seen = kept
-
-    def _expire(self, state: KeyState, horizon: int) -> None:
-        live = {digest: bucket for digest, bucket in state.seen.items() if (bucket + 1) * SEEN_BUCKET_MS > horizon}
-        if len(live) != len(state.seen):
-            state.seen = live
-
     def _schedule(self, key: bytes, state: KeyState) -> None:
-        sessions = state.sessions
-        if len(sessions) == 1:
-            due = sessions[0].end
-        elif sessions:
-            due = min(session.end for session in sessions)
-        else:
-            due = (max(state.seen.values()) + 1) * SEEN_BUCKET_MS
+        due = state.sessions[0].end if state.sessions else (state.ids.newest + 1) * MINUTE_MS
         scheduled = self._due_of.get(key)
         if scheduled is None or due < scheduled:
             self._due_of[key] = due
             heappush(self._due, (due, key))
-
-
-def _start(session: LiveSession) -> int:
-    return session.start
 
 
 def _absorb(survivor: LiveSession, absorbed: LiveSession) -> None:
@@ -327,10 +326,24 @@ def _absorb(survivor: LiveSession, absorbed: LiveSession) -> None:
     survivor.exit_page = absorbed.exit_page
     survivor.events += absorbed.events
     survivor.page_views += absorbed.page_views
-    survivor.bot = survivor.bot or absorbed.bot
     for name, hits in absorbed.hits.items():
         if name in survivor.hits:
             merge_hits(survivor.hits[name], hits)
         else:
             survivor.hits[name] = hits
-    survivor.merged_ids = [*survivor.merged_ids, absorbed.id, *absorbed.merged_ids]
+    survivor.merged_ids = [*survivor.merged_ids, *absorbed.merged_ids, absorbed.id][-MAX_MERGED:]
+
+
+def _touched(sessions: list[LiveSession], t: int, gap: int, live_after: int) -> list[LiveSession]:
+    """The live sessions that a click at `t` belongs to, by start. `sessions` is sorted by end.
+
+    Those that are not live any more all end before the others, which do not overlap: their starts are in order too.
+    """
+    if not sessions or sessions[-1].end < t - gap:
+        return []
+    first = max(bisect_left(sessions, t - gap, key=_end), bisect_right(sessions, live_after, key=_end))
+    return list(takewhile(lambda session: session.start <= t + gap, islice(sessions, first, None)))
+
+
+def _end(session: LiveSession) -> int:
+    return session.end

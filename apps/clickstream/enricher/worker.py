@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import faust
@@ -21,6 +20,8 @@ from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.chunks import ChunkSchema, use_chunks
 from clickstream.enricher.partitions import Partitions
+from clickstream.enricher.progress import Progress
+from clickstream.enricher.source import SourceError, SourceTopic
 
 log: Final = logging.getLogger(__name__)
 
@@ -28,19 +29,34 @@ SESSION_TIMEOUT: Final = 12.0
 """Seconds until a killed worker's partitions move; Faust's 60 would leave them standing still for a minute."""
 
 CHUNK_RECORDS: Final = 2_000
+_LOOK_SECONDS: Final = 5.0
+"""Between two looks at the source topic's id."""
 FATAL: Final = 70
 """Exit status after an internal error (EX_SOFTWARE)."""
 
 
 class Worker:
-    """One enricher process. Raises SettingsError for credentials that cannot be read."""
+    """One enricher process. Raises SettingsError for credentials that cannot be read.
 
-    def __init__(self, names: Names, kafka: Kafka, partitions: Partitions, data_dir: str) -> None:
+    `source` asks about the source topic.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        kafka: Kafka,
+        partitions: Partitions,
+        progress: Progress,
+        source: SourceTopic,
+        data_dir: str,
+    ) -> None:
         self._names = names
         self._partitions = partitions
-        self._ends: dict[int, int] = {}
-        self.ready = False
-        self.turned_at = time.monotonic()
+        self._progress = progress
+        self._source = source
+        self._source_id: str | None = None
+        self._looked_at = 0.0
+        self.ready = self.started = False
         self.app = faust.App(
             names.enricher_group,
             broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
@@ -59,20 +75,12 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             consumer_metadata_max_age_ms=METADATA_SECONDS * 1_000,
         )
-        use_chunks(self.app, names.raw_clicks)
-        source = self.app.topic(names.raw_clicks, schema=ChunkSchema())
-        self.app.agent(source, name="enrich", concurrency=1)(self._enrich)
+        use_chunks(self.app, names.raw_clicks, partitions.next_offset)
+        stream = self.app.topic(names.raw_clicks, schema=ChunkSchema())
+        self.app.agent(stream, name="enrich", concurrency=1)(self._enrich)
         self.app.on_partitions_revoked.connect(self._on_revoked)
         self.app.on_rebalance_complete.connect(self._on_rebalanced)
         self.app.timer(1.0, name="tick")(self._tick)
-
-    def lag(self) -> Iterator[tuple[int, int, float]]:
-        """(partition, records, seconds) behind the end, as of the last look at the ends (about a second ago)."""
-        now = time.time() * 1_000
-        for partition, position, timestamp in self._partitions.positions():
-            end = self._ends.get(partition)
-            records = 0 if end is None or position is None else max(0, end - position)
-            yield partition, records, max(0.0, (now - timestamp) / 1_000) if records else 0.0
 
     async def _enrich(self, stream: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -81,46 +89,60 @@ class Worker:
                 # In a thread: delivery is waited for, and the loop has commits and rebalances to look after.
                 await loop.run_in_executor(None, self._partitions.process, records)
             except Exception:
-                log.exception("a chunk could not be processed")
+                log.exception("a chunk could not be processed; the process ends, and its records are read again")
                 end_now()
-            self.turned_at = time.monotonic()
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         self.ready = False
         self._partitions.drop()
+        self._progress.revoked()
 
     async def _on_rebalanced(self, *_: Any, **__: Any) -> None:
         """Faust has stopped the flow and waits for us before it fetches again."""
         source = self._names.raw_clicks
         partitions = sorted(tp.partition for tp in self.app.consumer.assignment() if tp.topic == source)
-        self._ends = {}
+        self._progress.turn()
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._partitions.assign, partitions)
+            assigned = await asyncio.get_running_loop().run_in_executor(
+                None, self._partitions.assign, partitions, self._progress.turn
+            )
         except Exception:
-            log.exception("the state could not be recovered")
+            log.exception("the state could not be recovered; the process ends, and starts with the recovery again")
             end_now()
-        self.turned_at = time.monotonic()
-        self.ready = True
+        if assigned:
+            self._progress.assigned()
+            self.ready = self.started = True
 
     async def _tick(self) -> None:
         if not self.ready or self.app.rebalancing:
             return
-        source = self._names.raw_clicks
-        tps = [tp for tp in self.app.consumer.assignment() if tp.topic == source]
-        if not tps:
-            self.turned_at = time.monotonic()
-            return
-        ends = await self.app.consumer.highwaters(*tps)
-        self._ends = {tp.partition: end for tp, end in ends.items() if end is not None}
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                None, self._partitions.tick, dict(self._ends), int(time.time() * 1_000)
-            )
+            await asyncio.get_running_loop().run_in_executor(None, self._look)
+        except SourceError as error:  # an outage: chunks and commits wait for its end, and so does this
+            log.warning("waiting for the brokers: %s", error)
         except Exception:
-            log.exception("idle sessions could not be closed")
+            log.exception("idle sessions could not be closed; the process ends, and does it after its restart")
             end_now()
-        if all(records == 0 for _, records, _ in self.lag()):
-            self.turned_at = time.monotonic()
+
+    def _look(self) -> None:
+        self._refuse_another_topic()
+        ends = self._source.ends([partition for partition, _, _ in self._partitions.positions()])
+        self._progress.seen_ends(ends)
+        self._partitions.tick(ends)
+
+    def _refuse_another_topic(self) -> None:
+        """End when the topic was deleted and created anew: its offsets may have passed ours before anybody saw it."""
+        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        found = self._source.id()
+        if self._source_id not in {None, found}:
+            log.error(
+                "topic %s was created anew; the process ends, and reads it from its beginning after its restart",
+                self._names.raw_clicks,
+            )
+            end_now()
+        self._source_id = found
 
 
 def faust_credentials(kafka: Kafka) -> faust.SASLCredentials | faust.SSLCredentials | None:

@@ -22,10 +22,10 @@ def crash_after(stage: str, from_offset: int, once: Path) -> None:
     deliver = partitions.Output.deliver
     armed = {"count": -1}
 
-    def write(self, partition, state, effects):
-        if state.applied >= from_offset and effects.changelog is not None and state.dirty and not once.exists():
+    def write(self, partition, owned, effects):
+        if owned.state.applied >= from_offset and owned.state.dirty and not once.exists():
             armed["count"] = 0
-        original(self, partition, state, effects)
+        original(self, partition, owned, effects)
         armed["count"] = -1
 
     def counting(self):
@@ -43,11 +43,12 @@ def crash_after(stage: str, from_offset: int, once: Path) -> None:
 def slow_chunk(seconds: float, once: Path) -> None:
     original = processing.Processing.chunk
 
-    def chunk(self, state, records, effects):
-        original(self, state, records, effects)
+    def chunk(self, state, records, base):
+        effects = original(self, state, records, base)
         if len(effects.enriched) > 20 and not once.exists():
             once.touch()
             time.sleep(seconds)
+        return effects
 
     processing.Processing.chunk = chunk
 

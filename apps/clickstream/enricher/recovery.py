@@ -1,0 +1,235 @@
+"""Reading the enricher's state back from its changelog, and looking up where the source topic stands.
+
+The changelog is read with a plain consumer instead of a Faust table, so that no table of Faust's has to agree with ours
+about what was already read (docs/adr/0002). The last record of a partition says from which offset on it must be read
+(journal.py); without such a record it is read from its beginning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from clickstream.contracts.dead_letters import BadRow, Origin
+from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.kafka import client_config, header
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.enricher.changelog import PARTITION_KEY, Replay
+from clickstream.enricher.funnels import FunnelBook
+from clickstream.enricher.journal import LOW, Journal
+from clickstream.enricher.partitions import BASE, MARK, Owned, Recovered
+from clickstream.enricher.sessions import PartitionState
+from clickstream.enricher.source import (
+    Look,
+    Position,
+    committed_offsets,
+    look_at,
+    position_after,
+    position_without_state,
+)
+
+TIMEOUT_SECONDS: Final = 60.0
+"""Without any progress for so long, a look-up fails."""
+TAIL: Final = 500
+"""Records at the end of a changelog partition among which its last partition record is looked for."""
+REPORTED: Final = 100
+"""Records of a changelog partition that are no records of ours and are handed on; the others are only counted."""
+
+_PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})  # noqa: SLF001
+"""Errors that librdkafka gets over by itself once the brokers are back."""
+_REQUEST_SECONDS: Final = 5.0
+
+
+class RecoveryError(Exception):
+    """The changelog could not be read to its end."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read of one changelog partition."""
+
+    replay: Replay = field(default_factory=Replay)
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+
+class ChangelogReader:
+    """Reads partitions of one changelog topic. `config` holds librdkafka properties.
+
+    `timeout` is the number of seconds without any progress after which RecoveryError is raised, also for a topic or
+    partition that does not exist.
+    """
+
+    def __init__(self, config: dict[str, Any], topic: str, timeout: float) -> None:
+        self._config = config | {
+            # Never joins a group nor commits; librdkafka wants a name all the same.
+            "group.id": f"{topic}-recovery",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": 32_768,
+            "fetch.wait.max.ms": 50,
+        }
+        self._topic = topic
+        self._timeout = timeout
+
+    def ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """The end offset of each partition. Raises RecoveryError."""
+        if not partitions:
+            return {}
+        consumer = Consumer(self._config)
+        try:
+            return {partition: high for partition, (_, high) in self._watermarks(consumer, partitions).items()}
+        finally:
+            consumer.close()
+
+    def read(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Reading]:
+        """What stands of each partition; incomplete when `go_on` has answered False. Blocking. Raises RecoveryError."""
+        readings = {partition: Reading() for partition in partitions}
+        if not partitions:
+            return readings
+        consumer = Consumer(self._config)
+        try:
+            marks = self._watermarks(consumer, partitions)
+            starts = self._starts(consumer, marks, go_on)
+            for message in self._until_ends(consumer, starts, go_on):
+                reading = readings[message.partition()]
+                taken = reading.replay.add(message.key(), message.value(), message.headers())
+                if not taken and len(reading.bad_rows) < REPORTED:
+                    reading.bad_rows.append(_bad_row(message))
+        finally:
+            consumer.close()
+        return readings
+
+    def _starts(
+        self, consumer: Consumer, marks: Mapping[int, tuple[int, int]], go_on: Callable[[], bool]
+    ) -> dict[int, int]:
+        """From where each partition must be read: what the newest partition record near its end says."""
+        tails = {partition: max(low, high - TAIL) for partition, (low, high) in marks.items()}
+        replays = {partition: Replay() for partition in marks}
+        for message in self._until_ends(consumer, tails, go_on):
+            if message.key() == PARTITION_KEY:
+                replays[message.partition()].add(message.key(), message.value(), message.headers())
+        starts = {}
+        for partition, (low, high) in marks.items():
+            start = _number(header(replays[partition].partition_headers, LOW))
+            starts[partition] = low if start is None or not low <= start <= high else start
+        return starts
+
+    def _until_ends(
+        self, consumer: Consumer, starts: Mapping[int, int], go_on: Callable[[], bool]
+    ) -> Iterator[Message]:
+        missing = set(starts)
+        consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
+        deadline = time.monotonic() + self._timeout
+        while missing and go_on():
+            for message in consumer.consume(2_000, timeout=0.05):
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    missing.discard(message.partition())
+                elif error.retriable() or error.code() in _PASSING:
+                    continue
+                else:
+                    msg = f"changelog {self._topic} cannot be read: {KafkaException(error)}"
+                    raise RecoveryError(msg)
+                deadline = time.monotonic() + self._timeout
+            if missing and time.monotonic() > deadline:
+                msg = f"changelog {self._topic}: no progress for {self._timeout:.0f} s at partitions {sorted(missing)}"
+                raise RecoveryError(msg)
+
+    def _watermarks(self, consumer: Consumer, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+        deadline = time.monotonic() + self._timeout
+        found: dict[int, tuple[int, int]] = {}
+        for partition in partitions:
+            while partition not in found:
+                try:
+                    found[partition] = consumer.get_watermark_offsets(
+                        TopicPartition(self._topic, partition), timeout=_REQUEST_SECONDS
+                    )
+                except KafkaException as error:
+                    if time.monotonic() > deadline:
+                        msg = f"changelog {self._topic}: partition {partition}: {error.args[0].str()}"
+                        raise RecoveryError(msg) from error
+                    time.sleep(0.2)
+        return found
+
+
+class Recovery:
+    """The state of one pipeline's partitions, out of Kafka."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._names = pipeline.names
+        self._config = client_config(pipeline.kafka, f"{self._names.enricher_group}-recovery")
+        self._changelog = ChangelogReader(self._config, self._names.enricher_changelog, TIMEOUT_SECONDS)
+        self._funnels = FunnelBook(pipeline.funnels)
+
+    def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
+        """See `partitions.Recovery`."""
+        found = {
+            partition: self._restored(reading) for partition, reading in self._changelog.read(partitions, go_on).items()
+        }
+        if not go_on():
+            return found
+        unknown = [partition for partition, recovered in found.items() if recovered.owned.state.applied < 0]
+        topic = self._names.raw_clicks
+        committed = committed_offsets(self._config, self._names.enricher_group, topic, unknown)
+        wanted = {
+            partition: committed[partition] if partition in committed else owned.state.applied - owned.base
+            for partition, recovered in found.items()
+            if (owned := recovered.owned)
+        }
+        looks = look_at(self._config, topic, wanted, TIMEOUT_SECONDS)
+        return {
+            partition: self._placed(found[partition], look, committed.get(partition))
+            for partition, look in looks.items()
+        }
+
+    def changelog_ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """See `partitions.Recovery`."""
+        return self._changelog.ends(partitions)
+
+    def look(self, partition: int, offset: int) -> Look:
+        """See `partitions.Recovery`."""
+        return look_at(self._config, self._names.raw_clicks, {partition: offset}, TIMEOUT_SECONDS)[partition]
+
+    def _restored(self, reading: Reading) -> Recovered:
+        enricher, replay = self._pipeline.enricher, reading.replay
+        state = PartitionState(duration_ms(enricher.session_gap), duration_ms(enricher.grace), self._funnels)
+        replay.restore(state)
+        headers = replay.partition_headers
+        owned = Owned(
+            state,
+            Journal(state, _number(header(headers, LOW))),
+            base=_number(header(headers, BASE)) or 0,
+            mark=header(headers, MARK),
+        )
+        return Recovered(owned, Position(0, 0), replay.ignored, reading.bad_rows)
+
+    def _placed(self, found: Recovered, look: Look, committed: int | None) -> Recovered:
+        owned = found.owned
+        owned.timestamp = look.time
+        if committed is None:
+            position = position_after(owned.state.applied, owned.base, owned.mark, look)
+        else:
+            position = position_without_state(committed, look)
+        return replace(found, position=position)
+
+
+def _number(text: bytes | None) -> int | None:
+    return int(text) if text is not None and len(text) < 20 and text.lstrip(b"-").isdigit() else None
+
+
+def _bad_row(message: Message) -> BadRow:
+    origin = Origin(
+        message.topic(), message.partition(), message.offset(), message.key(), tuple(message.headers() or ())
+    )
+    reason = "no record of the enricher's state"
+    return BadRow(
+        message.value() or b"", "recover", "foreign_record", reason, "$", message.timestamp()[1], origin=origin
+    )
