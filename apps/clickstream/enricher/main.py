@@ -16,7 +16,6 @@ from typing import Final
 
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.kafka import client_config
-from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
-    set_up_logs("enricher", settings.log_level, settings.log_format)
+    settings.set_up_logs("enricher")
     if settings.log_level != "DEBUG":  # a screenful at each start and rebalance
         for name in ("faust", "mode", "aiokafka", "clickstream.enricher.chunks"):
             logging.getLogger(name).setLevel(logging.WARNING)
