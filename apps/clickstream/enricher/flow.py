@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from clickstream.contracts.clicks import Click, decode_click
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.geoip import CountryOf
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.times import FUTURE_TOLERANCE_MS, event_time, storage_day
 from clickstream.enricher.enrichments import bot, campaign, geo, join, page, referrer, user_agent
 from clickstream.enricher.enrichments.draft import Draft, Enrichment
-from clickstream.enricher.enrichments.geo import CountryOf
 from clickstream.enricher.enrichments.join import Table
 from clickstream.enricher.validation import validate
 
@@ -24,7 +24,7 @@ from clickstream.enricher.validation import validate
 class Flow:
     """The enrichments of one pipeline, with their caches. `tables` has one entry for each join. One thread at a time."""
 
-    def __init__(self, pipeline: Pipeline, country_of: CountryOf | None, tables: Mapping[str, Table]) -> None:
+    def __init__(self, pipeline: Pipeline, country_of: CountryOf, tables: Mapping[str, Table]) -> None:
         settings = pipeline.enricher
         self._late_after = duration_ms(settings.late_after)
         agents = user_agent.agents()
@@ -73,5 +73,6 @@ class Flow:
             referrer=click.referrer,
             user_agent=click.user_agent,
             ip=click.ip,
+            country=click.country,
             properties=click.properties,
         )

@@ -22,7 +22,6 @@ from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, Se
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.enricher.brokers import BrokersError, await_brokers
 from clickstream.enricher.changelog import read_changelog
-from clickstream.enricher.enrichments.geo import GeoError
 from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.join_tables import JoinError
 from clickstream.enricher.measures import Measures
@@ -72,7 +71,7 @@ def main(arguments: list[str]) -> int:
     except BrokersError as error:
         log.error("cannot start without Kafka: %s", error)  # noqa: TRY400 - the message says it all
         return UNAVAILABLE
-    except (GeoError, JoinError) as error:
+    except JoinError as error:
         log.error("cannot start: %s", error)  # noqa: TRY400 - the message says it all
         return 2
     try:
@@ -106,6 +105,7 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
     worker = Worker(names, pipeline.kafka, partitions, data_dir)
     measures.watch_lag(names.raw_clicks, worker.lag)
     measures.watch_joins(opened.tables)
+    opened.geoip.watch(telemetry)
 
     def stalled() -> str | None:
         waited = time.monotonic() - worker.turned_at
