@@ -2,7 +2,9 @@
 
 What comes out is a `Draft`; the session step finishes it. The page precedes the referrer, which is internal or not by
 comparison with it; the campaign follows, since a tagged page overrules the referrer. Whatever a raw-clicks record holds,
-the answer is `Draft | BadRow`: nothing here raises for data. Deliberately absent: Faust, Kafka, any clock.
+the answer is `Draft | BadRow`: nothing here raises for data. What a draft is written as fits into a record of the topic
+by construction: a click of at most `MAX_RECORD` bytes, and at most 16 joins with rows of at most `MAX_WRITTEN`.
+Deliberately absent: Faust, Kafka, any clock.
 """
 
 from __future__ import annotations
