@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from confluent_kafka import Consumer, KafkaException
+
 from clickstream.contracts.credentials import read_credentials
 from clickstream.contracts.files import UnreadableFileError, read_text
 from clickstream.contracts.pipeline import Kafka
@@ -120,5 +122,17 @@ def _properties(path: str) -> dict[str, str]:
             # The enricher's framework never sees this file: its consumer would go on without.
             msg = f"kafka.clientConfigFile: {path}:{number}: {key} belongs in kafka.tls and kafka.authentication"
             raise SettingsError(msg)
+        if not _is_property(key, value):
+            msg = f"kafka.clientConfigFile: {path}:{number}: librdkafka has no such property, or refuses the value"
+            raise SettingsError(msg)
         found[key] = value
     return found
+
+
+def _is_property(key: str, value: str) -> bool:
+    """Ask librdkafka, by a client that connects to nothing. Its own message would quote the value."""
+    try:
+        Consumer({"group.id": "none", "log_level": 0, key: value})
+    except (KafkaException, TypeError, ValueError):
+        return False
+    return True

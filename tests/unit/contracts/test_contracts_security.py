@@ -204,6 +204,11 @@ def test_a_file_that_is_not_as_it_should_be_is_told_by_its_field(
         ("sasl.password=hush", r"properties:2: sasl\.password belongs in kafka\.tls and kafka\.authentication"),
         ("security.protocol = SSL", r"properties:2: security\.protocol belongs"),
         ("hush", r"properties:2: expected key=value"),
+        ("linger.ms = hush", r"properties:2: librdkafka has no such property, or refuses the value"),
+        ("compression.type = hush", r"properties:2: librdkafka has no such"),
+        ("hush = 9", r"properties:2: librdkafka has no such"),
+        ("error_cb = hush", r"properties:2: librdkafka has no such"),
+        ("= hush", r"properties:2: librdkafka has no such"),
     ],
 )
 def test_security_does_not_hide_in_the_file_of_further_properties(line: str, message: str, tmp_path: Path) -> None:
