@@ -46,6 +46,10 @@ _TRIED: Final = 64
 _CLOSING_SECONDS: Final = 5.0
 """A file system that does not answer must not hold up the end of the process."""
 
+_Finding = tuple[str | None, str | None]
+"""A country, and the error that there was in its place."""
+_NOTHING: Final[_Finding] = (None, None)
+
 _Stamp = tuple[int, int, int, int, int]
 
 
@@ -72,7 +76,7 @@ class GeoIP:
         self._path = path
         self._look_seconds = look_seconds
         self._database: _Database | None = None
-        self._find: CountryOf = no_country
+        self._find: Callable[[Address], _Finding] = lambda _: _NOTHING
         self._stamp: _Stamp | None = None
         self._told: str | None = None
         self._closing = threading.Event()
@@ -84,12 +88,11 @@ class GeoIP:
 
     def country_of(self, address: Address) -> str | None:
         """A `CountryOf`. A look-up that fails is counted, and is no country."""
-        try:
-            return self._find(address)
-        except Exception as error:  # noqa: BLE001 - damaged data can raise anything
+        code, failure = self._find(address)
+        if failure is not None:
             self.failed_lookups += 1
-            self._tell(f"GeoIP database {self._path} is damaged, some countries are missing: {type(error).__name__}")
-            return None
+            self._tell(f"GeoIP database {self._path} is damaged, some countries are missing: {failure}")
+        return code
 
     @property
     def built(self) -> int | None:
@@ -136,7 +139,7 @@ class GeoIP:
             self._failed(error)
             return
         # Around the database and not within it: nothing refers to the old one any more, and its memory is free at once.
-        self._find = lru_cache(CACHED)(database.country)
+        self._find = lru_cache(CACHED)(database.find)
         self._database, self._stamp, self._told = database, stamp, None
         fields = {"path": self._path, "type": database.kind, "built": _date(database.built), "bytes": len(content)}
         log.info("GeoIP database loaded", extra={"fields": fields})
@@ -177,14 +180,17 @@ class _Database:
             msg = f"has no countries (it is of type {self.kind[:100]!r})"
             raise ValueError(msg)
 
-    def country(self, address: Address) -> str | None:
-        """Raises whatever damaged data may lead to."""
+    def find(self, address: Address) -> _Finding:
+        """A failure is an answer too, so that it is remembered: damaged data can take long to fail."""
         if isinstance(address, IPv6Address):
             # IPv4 in other clothes, which not every database knows by them.
             address = address.ipv4_mapped or address.sixtofour or address
         if self._only_v4 and address.version == 6:
-            return None
-        return _country_in(self._reader.get(address))
+            return _NOTHING
+        try:
+            return _country_in(self._reader.get(address)), None
+        except Exception as error:  # noqa: BLE001 - damaged data can raise anything
+            return None, type(error).__name__
 
     def _trial(self) -> Iterator[Address]:
         for number in range(_TRIED):

@@ -22,6 +22,7 @@ from clickstream.contracts.pipeline import parse_pipeline, read_pipeline
 from clickstream.contracts.settings import SettingsError, read_process_settings, read_secret
 from clickstream.enricher import main as enricher
 from clickstream.setup import main as setup
+from clickstream.simulator.shop import load_products
 from clickstream.sinks import main as sink
 from clickstream.tracking_api import main as tracking_api
 
@@ -95,6 +96,8 @@ def test_every_kind_of_setting_passes_by_there(make: Callable[[Path], Any], mess
     for field, read in readers.items():
         with pytest.raises(SettingsError, match=f"^{field}cannot read {path}: {message}"):
             read()
+    with pytest.raises(ValueError, match=f"cannot read {path}: "):
+        load_products(path)
 
 
 @hostile
