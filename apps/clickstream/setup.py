@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP, SettingsError, read_process_settings
 from clickstream.contracts.topics import SINKS, groups_of, topics_of
@@ -80,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = read_process_settings(os.environ, arguments.pipeline)
         wanted = _wanted(what, settings.pipeline)
-        set_up_logs("setup", settings.log_level, settings.log_format)
+        settings.set_up_logs("setup")
         for what in wanted:
             set_up(what, settings.pipeline, job, arguments.timeout, _say)
     except SettingsError as error:

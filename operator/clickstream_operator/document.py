@@ -57,16 +57,18 @@ def checked(document: dict[str, Any]) -> Pipeline:
 def part_of(document: dict[str, Any], component: str) -> dict[str, Any]:
     """The part of the document that a component reads: only a change in it is a reason to restart its pods."""
     kafka = {name: value for name, value in document["kafka"].items() if name != "topics"}
-    common = {"namespace": document["namespace"], "name": document["name"], "kafka": kafka}
+    common: dict[str, Any] = {"namespace": document["namespace"], "name": document["name"], "kafka": kafka}
     if component == naming.TRACKING_API:
         group_by = document["enricher"]["groupBy"]
-        return common | {"sources": document["sources"], "trackingApi": document["trackingApi"], "groupBy": group_by}
+        part = common | {"sources": document["sources"], "trackingApi": document["trackingApi"], "groupBy": group_by}
+        geoip = document["enricher"].get("geoip")
+        return part if geoip is None else part | {"geoip": geoip}
     if component == naming.ENRICHER:
         return common | {"enricher": document["enricher"], "funnels": document["funnels"]}
     if component == naming.TOPICS:
         return common | {"topics": document["kafka"]["topics"]}
     store = component.removeprefix("sink-")
-    part: dict[str, Any] = common | {"sink": document["sinks"][store], "timeZone": document["timeZone"]}
+    part = common | {"sink": document["sinks"][store], "timeZone": document["timeZone"]}
     if component == naming.POSTGRES:  # its setup declares the funnels to SQL
         part["funnels"] = document["funnels"]
     return part

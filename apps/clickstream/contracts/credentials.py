@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from clickstream.contracts.files import UnreadableFileError, read_file
 from clickstream.contracts.pipeline import Kafka
 from clickstream.contracts.security import MECHANISMS
 from clickstream.contracts.settings import SettingsError, read_secret
@@ -35,16 +35,15 @@ def read_credentials(kafka: Kafka) -> Credentials:
         if who is not None and context is not None:
             _present(context, str(who.certificate_file), str(who.key_file))
         return Credentials("PLAINTEXT" if context is None else "SSL", None, None, None, context)
-    password = read_secret(str(who.password_file))
-    if not password:
-        msg = f"kafka.authentication.passwordFile: {who.password_file} is empty"
-        raise SettingsError(msg)
+    password = read_secret(str(who.password_file), "kafka.authentication.passwordFile")
     protocol = "SASL_PLAINTEXT" if context is None else "SASL_SSL"
     return Credentials(protocol, MECHANISMS[who.type], who.username, password, context)
 
 
 def trust(ca_file: str | None, where: str) -> ssl.SSLContext:
     """A client's context that believes these authorities (None: the system's) and checks names. Raises SettingsError."""
+    if ca_file is not None:
+        _readable(ca_file, where)
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as error:
@@ -57,11 +56,7 @@ def trust(ca_file: str | None, where: str) -> ssl.SSLContext:
 
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
     for name, path in (("certificateFile", certificate), ("keyFile", key)):
-        try:
-            Path(path).read_bytes()
-        except OSError as error:
-            msg = f"kafka.authentication.{name}: cannot read {path}: {error.strerror}"
-            raise SettingsError(msg) from error
+        _readable(path, f"kafka.authentication.{name}")
 
     def no_passphrase() -> str:  # without it OpenSSL would ask the terminal
         msg = f"kafka.authentication.keyFile: {key} is encrypted; give a key without a passphrase"
@@ -74,4 +69,13 @@ def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
             f"kafka.authentication: {certificate} and {key} are not a PEM certificate and its private key"
             f" ({error.reason or 'not PEM'})"
         )
+        raise SettingsError(msg) from error
+
+
+def _readable(path: str, where: str) -> None:
+    """Look at the file before OpenSSL does, which would wait for a pipe and read a file of any size."""
+    try:
+        read_file(path)
+    except UnreadableFileError as error:
+        msg = f"{where}: {error}"
         raise SettingsError(msg) from error

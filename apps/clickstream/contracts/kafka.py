@@ -6,10 +6,12 @@ Every producer uses `murmur2_random`, so that any Kafka client puts a user on th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
+from confluent_kafka import Consumer, KafkaException
+
 from clickstream.contracts.credentials import read_credentials
+from clickstream.contracts.files import UnreadableFileError, read_text
 from clickstream.contracts.pipeline import Kafka
 from clickstream.contracts.settings import SettingsError
 from clickstream.contracts.topics import RECORD_BYTES
@@ -56,7 +58,7 @@ def client_config(kafka: Kafka, client_id: str) -> dict[str, Any]:
     }
     config |= _security(kafka)
     if kafka.client_config_file is not None:
-        config.update(_properties(Path(kafka.client_config_file)))
+        config.update(_properties(kafka.client_config_file))
     return config
 
 
@@ -101,11 +103,11 @@ def _security(kafka: Kafka) -> dict[str, str]:
     return {key: value for key, value in named.items() if value is not None}
 
 
-def _properties(path: Path) -> dict[str, str]:
+def _properties(path: str) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"kafka.clientConfigFile: cannot read {path}: {type(error).__name__}"
+        lines = read_text(path).splitlines()
+    except UnreadableFileError as error:
+        msg = f"kafka.clientConfigFile: {error}"
         raise SettingsError(msg) from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -120,5 +122,17 @@ def _properties(path: Path) -> dict[str, str]:
             # The enricher's framework never sees this file: its consumer would go on without.
             msg = f"kafka.clientConfigFile: {path}:{number}: {key} belongs in kafka.tls and kafka.authentication"
             raise SettingsError(msg)
+        if not _is_property(key, value):
+            msg = f"kafka.clientConfigFile: {path}:{number}: librdkafka has no such property, or refuses the value"
+            raise SettingsError(msg)
         found[key] = value
     return found
+
+
+def _is_property(key: str, value: str) -> bool:
+    """Ask librdkafka, by a client that connects to nothing. Its own message would quote the value."""
+    try:
+        Consumer({"group.id": "none", "log_level": 0, key: value})
+    except (KafkaException, TypeError, ValueError):
+        return False
+    return True

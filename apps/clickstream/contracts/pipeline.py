@@ -2,27 +2,34 @@
 
 It has the shape of a ClickstreamPipeline's `spec` (camelCase), less what only Kubernetes cares about, and holds no
 secret: credentials are named by file (`writeKeyFile`, …), so that it can lie in a ConfigMap. One document serves
-all processes; each reads it once at its start. Unknown fields are refused, so that a typing error is not a silent default.
+all processes; each reads it once at its start.
+
+A running process tolerates fields that it does not know, since the document may be that of a newer release, and tells
+their names (`read_pipeline`). Whoever writes a document has it checked strictly (`parse_pipeline`), so that a typing
+error is not a silent default.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.files import read_file
 from clickstream.contracts.names import Names
 from clickstream.contracts.security import Authentication, Tls, check_security
 
 
-class _Spec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class _Spec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     pass
 
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+PagePattern = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
 class TopicSpec(_Spec, frozen=True):
@@ -80,33 +87,33 @@ class Join(_Spec, frozen=True):
 
     name: Text
     topic: Text
-    page: str
+    page: PagePattern
 
 
 class PageCategory(_Spec, frozen=True):
     """A name for the pages that a pattern matches (`*` is any run of characters)."""
 
     name: Text
-    page: str
+    page: PagePattern
 
 
 class Enricher(_Spec, frozen=True):
-    """Settings of the enricher. `geoip`: path of a MaxMind-format country or city database."""
+    """Settings of the enricher. `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too."""
 
     session_gap: str = "10m"
     grace: str = "10m"
     late_after: str = "7d"
     group_by: str = "user_id"
     geoip: str | None = None
-    joins: list[Join] = []
-    page_categories: list[PageCategory] = []
+    joins: Annotated[list[Join], msgspec.Meta(max_length=16)] = []
+    page_categories: Annotated[list[PageCategory], msgspec.Meta(max_length=256)] = []
 
 
 class FunnelStep(_Spec, frozen=True):
     """One step: its name and the pattern that a page view's path must match."""
 
     name: Text
-    page: str
+    page: PagePattern
 
 
 class Funnel(_Spec, frozen=True):
@@ -154,7 +161,7 @@ class Pipeline(_Spec, frozen=True):
     sources: list[Source] = []
     tracking_api: TrackingApi = TrackingApi()
     enricher: Enricher = Enricher()
-    funnels: list[Funnel] = []
+    funnels: Annotated[list[Funnel], msgspec.Meta(max_length=64)] = []
     sinks: Sinks = Sinks()
     time_zone: str = "UTC"
 
@@ -166,24 +173,43 @@ class Pipeline(_Spec, frozen=True):
 
 # Made once, by the thread that imports: msgspec's first look at a type is not safe in two threads at once (seen with 0.22).
 _decoder = msgspec.json.Decoder(Pipeline)
+_shape = msgspec.inspect.type_info(Pipeline)
 
 
-def parse_pipeline(document: bytes) -> Pipeline:
-    """The pipeline in a JSON document. Raises ValueError whose message names the field."""
+def read_pipeline(document: bytes) -> tuple[Pipeline, list[str]]:
+    """The pipeline in a JSON document, and the fields of it that are unknown (`enricher.joins[0].x`).
+
+    Raises ValueError whose message names the field that is wrong.
+    """
+    text = document.removeprefix(b"\xef\xbb\xbf")
     try:
-        pipeline = _decoder.decode(document)
-    except msgspec.MsgspecError as error:
+        pipeline = _decoder.decode(text)
+        unknown = list(_unknown(msgspec.json.decode(text), _shape, ""))
+    except RecursionError:
+        msg = "pipeline document: nested too deeply"
+        raise ValueError(msg) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         msg = f"pipeline document: {error}"
         raise ValueError(msg) from error
     _check(pipeline)
+    return pipeline, unknown
+
+
+def parse_pipeline(document: bytes) -> Pipeline:
+    """The pipeline in a JSON document without unknown fields. Raises ValueError whose message names the field."""
+    pipeline, unknown = read_pipeline(document)
+    if unknown:
+        msg = f"pipeline document: unknown field {unknown[0]}"
+        raise ValueError(msg)
     return pipeline
 
 
 def load_pipeline(path: Path) -> Pipeline:
-    """The pipeline in a JSON file. Raises ValueError with the path when it cannot be read or is wrong."""
+    """`parse_pipeline` of a JSON file. Raises ValueError with the path when it cannot be read or is wrong."""
+    content = read_file(path)
     try:
-        return parse_pipeline(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return parse_pipeline(content)
+    except ValueError as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
 
@@ -191,6 +217,25 @@ def load_pipeline(path: Path) -> Pipeline:
 def dump_pipeline(pipeline: Pipeline) -> bytes:
     """The document that `parse_pipeline` reads, indented, defaults left out."""
     return msgspec.json.format(msgspec.json.encode(pipeline), indent=2) + b"\n"
+
+
+def _unknown(value: Any, shape: msgspec.inspect.Type, path: str) -> Iterator[str]:
+    """The paths of an already decoded document's fields that no type of ours has."""
+    match shape:
+        case msgspec.inspect.StructType(fields=fields):
+            known = {field.encode_name: field.type for field in fields}
+            for name, inner in value.items():
+                where = f"{path}.{name}" if path else name
+                if name in known:
+                    yield from _unknown(inner, known[name], where)
+                else:
+                    yield where
+        case msgspec.inspect.ListType(item_type=item):
+            for number, inner in enumerate(value):
+                yield from _unknown(inner, item, f"{path}[{number}]")
+        case msgspec.inspect.UnionType(types=types) if value is not None:
+            for each in types:  # of None and one other
+                yield from _unknown(value, each, path)
 
 
 def _check(pipeline: Pipeline) -> None:

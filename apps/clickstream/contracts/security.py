@@ -17,13 +17,13 @@ MECHANISMS: Final = {"scram-sha-512": "SCRAM-SHA-512", "scram-sha-256": "SCRAM-S
 """SASL's name of each type that has a user name and a password."""
 
 
-class Tls(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class Tls(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Encrypted connections. `caFile`: PEM of the certificate authorities to believe; without it, the system's."""
 
     ca_file: Path | None = None
 
 
-class Authentication(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class Authentication(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Who the processes are: `username` and `passwordFile`, or for type `tls` the PEM files of a client certificate."""
 
     type: Literal["scram-sha-512", "scram-sha-256", "plain", "tls"]

@@ -6,11 +6,16 @@ clear errors. Deliberately absent: defaults for addresses of stores — they com
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
-from clickstream.contracts.pipeline import Pipeline, load_pipeline
+from clickstream.contracts.files import UnreadableFileError, read_file, read_text
+from clickstream.contracts.logs import set_up_logs
+from clickstream.contracts.pipeline import Pipeline, read_pipeline
+
+log: Final = logging.getLogger(__name__)
 
 ENVIRONMENT_HELP = """\
 environment (every process):
@@ -22,20 +27,35 @@ environment (every process):
 """
 
 
+_SHOWN_FIELDS: Final = 20
+_SHOWN_CHARACTERS: Final = 200
+
+
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """What every process is told."""
+    """What every process is told. `unknown_fields`: paths in the pipeline document that this release does not know."""
 
     pipeline: Pipeline
+    unknown_fields: tuple[str, ...]
     ops_host: str
     ops_port: int
     log_level: str
     log_format: str
     otlp_endpoint: str | None
+
+    def set_up_logs(self, process: str) -> None:
+        """Send log records where they belong, first of all a warning about fields of the document that have no effect."""
+        set_up_logs(process, self.log_level, self.log_format)
+        if self.unknown_fields:
+            log.warning(
+                "fields of the pipeline document are unknown to this release and have no effect: %s",
+                ", ".join(name[:_SHOWN_CHARACTERS] for name in self.unknown_fields[:_SHOWN_FIELDS]),
+                extra={"fields": {"unknown": len(self.unknown_fields)}},
+            )
 
 
 def read_process_settings(env: Mapping[str, str], pipeline_path: str | None = None) -> ProcessSettings:
@@ -45,11 +65,16 @@ def read_process_settings(env: Mapping[str, str], pipeline_path: str | None = No
         msg = "no pipeline document: give --pipeline FILE or set CLICKSTREAM_PIPELINE"
         raise SettingsError(msg)
     try:
-        pipeline = load_pipeline(Path(path))
-    except ValueError as error:
+        document = read_file(path)
+        pipeline, unknown = read_pipeline(document)
+    except UnreadableFileError as error:
         raise SettingsError(str(error)) from error
+    except ValueError as error:
+        msg = f"{path}: {error}"
+        raise SettingsError(msg) from error
     return ProcessSettings(
         pipeline=pipeline,
+        unknown_fields=tuple(unknown),
         ops_host=env.get("CLICKSTREAM_OPS_HOST", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
         ops_port=read_int(env, "CLICKSTREAM_OPS_PORT", 9090, 0, 65_535),
         log_level=read_choice(env, "CLICKSTREAM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
@@ -82,10 +107,17 @@ def read_choice(env: Mapping[str, str], name: str, default: str, choices: tuple[
     return value
 
 
-def read_secret(path: str) -> str:
-    """The content of a mounted Secret file, the trailing line end cut. Raises SettingsError that names the path only."""
+def read_secret(path: str, where: str) -> str:
+    """The text in a mounted Secret file, line ends at its end cut. `where`: the field that names it.
+
+    Raises SettingsError that names the field and the path only.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read the secret file {path}: {type(error).__name__}"
+        secret = read_text(path).rstrip("\r\n")
+    except UnreadableFileError as error:
+        msg = f"{where}: {error}"
         raise SettingsError(msg) from error
+    if not secret:
+        msg = f"{where}: {path} is empty"
+        raise SettingsError(msg)
+    return secret

@@ -42,6 +42,10 @@ LAG_SECONDS: Final = "clickstream.consumer.lag"
 CLICK_TO_STORE: Final = "clickstream.click_to_store"
 JOIN_ROWS: Final = "clickstream.join.rows"
 JOIN_STALENESS: Final = "clickstream.join.staleness"
+JOIN_IGNORED: Final = "clickstream.join.ignored"
+GEOIP_BUILT: Final = "clickstream.geoip.build_timestamp"
+GEOIP_FAILED_LOADS: Final = "clickstream.geoip.failed_loads"
+GEOIP_FAILED_LOOKUPS: Final = "clickstream.geoip.failed_lookups"
 BATCH_SECONDS: Final = "clickstream.batch.duration"
 
 LATENCY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -78,12 +82,11 @@ class Telemetry:
 
     def gauge(self, name: str, description: str, observe: Observe, unit: str = "") -> None:
         """A gauge that is read when it is scraped: `observe` gives (value, labels) pairs; unit `s` adds `_seconds`."""
+        self._meter.create_observable_gauge(name, [_callback(observe)], unit=unit, description=description)
 
-        def callback(_: CallbackOptions) -> Iterator[Observation]:
-            for value, labels in observe():
-                yield Observation(value, labels)
-
-        self._meter.create_observable_gauge(name, [callback], unit=unit, description=description)
+    def observed_counter(self, name: str, description: str, observe: Observe) -> None:
+        """A counter that is kept elsewhere and read when it is scraped; on /metrics `<name with _>_total`."""
+        self._meter.create_observable_counter(name, [_callback(observe)], description=description)
 
     @property
     def tracing(self) -> bool:
@@ -118,3 +121,11 @@ class Telemetry:
         if self._tracers is not None:
             self._tracers.shutdown()
             self._tracers = None
+
+
+def _callback(observe: Observe) -> Callable[[CallbackOptions], Iterator[Observation]]:
+    def callback(_: CallbackOptions) -> Iterator[Observation]:
+        for value, labels in observe():
+            yield Observation(value, labels)
+
+    return callback

@@ -2,7 +2,9 @@
 
 What comes out is a `Draft`; the session step finishes it. The page precedes the referrer, which is internal or not by
 comparison with it; the campaign follows, since a tagged page overrules the referrer. Whatever a raw-clicks record holds,
-the answer is `Draft | BadRow`: nothing here raises for data. Deliberately absent: Faust, Kafka, any clock.
+the answer is `Draft | BadRow`: nothing here raises for data. What a draft is written as fits into a record of the topic
+by construction: a click of at most `MAX_RECORD` bytes, and at most 16 joins with rows of at most `MAX_WRITTEN`.
+Deliberately absent: Faust, Kafka, any clock.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Mapping
 from clickstream.contracts.clicks import Click, decode_click
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.durations import duration_ms
+from clickstream.contracts.geoip import CountryOf
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.times import FUTURE_TOLERANCE_MS, event_time, storage_day
 from clickstream.enricher.enrichments import bot, campaign, geo, join, page, referrer, user_agent
 from clickstream.enricher.enrichments.draft import Draft, Enrichment
-from clickstream.enricher.enrichments.geo import CountryOf
 from clickstream.enricher.enrichments.join import Table
 from clickstream.enricher.validation import validate
 
@@ -24,7 +26,7 @@ from clickstream.enricher.validation import validate
 class Flow:
     """The enrichments of one pipeline, with their caches. `tables` has one entry for each join. One thread at a time."""
 
-    def __init__(self, pipeline: Pipeline, country_of: CountryOf | None, tables: Mapping[str, Table]) -> None:
+    def __init__(self, pipeline: Pipeline, country_of: CountryOf, tables: Mapping[str, Table]) -> None:
         settings = pipeline.enricher
         self._late_after = duration_ms(settings.late_after)
         agents = user_agent.agents()
@@ -76,5 +78,6 @@ class Flow:
             referrer=click.referrer,
             user_agent=click.user_agent,
             ip=click.ip,
+            country=click.country,
             properties=click.properties,
         )

@@ -2,11 +2,12 @@
 
 A plain consumer with `assign()` reads every partition to its end before the first click, then a thread of its own keeps
 the rows up to date, so that a changed catalogue shows in the next clicks. It is no Faust table: those keep or lose rows
-across rebalances. While the brokers are away the last known rows are served; `staleness` tells for how long.
+across rebalances. While the brokers are away the last known rows are served; `staleness` tells for how long. A topic
+that was deleted and created again is read anew; the old rows are served until its end is reached, and then gone.
 
-A record's key is UTF-8 text, its value a JSON object; nested values are kept as compact JSON text. A record without a
-value removes its row. What is neither is counted and ignored, so that one bad record cannot stop a pipeline. Deliberately absent: a limit on
-the number of rows, since a table without some of its rows would be wrong in silence (watch the `rows` gauge).
+A record without a value removes its row. What is no row is counted and ignored, so that one bad record cannot stop a
+pipeline. Deliberately absent: a limit on the number of rows, since a table without some of its rows would be wrong in
+silence (watch the `rows` gauge).
 """
 
 from __future__ import annotations
@@ -14,24 +15,32 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from clickstream.contracts.kafka import client_config
 from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.enrichments.join import Row
+from clickstream.enricher.join_rows import read_key, read_row
 
 log: Final = logging.getLogger(__name__)
 
-MAX_ROW: Final = 16_384
-"""Bytes of a row's record: the row is written again with every click that it joins."""
 LOOK_SECONDS: Final = 10.0
-"""Between two looks at the topic: is a broker there, are there new partitions."""
+"""Between two looks at the topic: is a broker there, is it the same topic, are there new partitions."""
 _POLL_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 5.0
 _BATCH: Final = 1_000
+_QUEUED_KBYTES: Final = 8_192
 
 
 class JoinError(Exception):
@@ -50,16 +59,23 @@ class JoinTable:
         self.name = name
         self.ignored = 0
         self._topic = topic
+        self._topic_id = ""
         self._rows: dict[str, Row] = {}
         self._get = self._rows.get
+        self._reading: dict[str, Row] | None = None
+        """The rows of a topic whose end was not reached yet; readers do not see them."""
+        self._ignored_told = 0
+        self._ignored_last: tuple[int | None, int | None] | None = None
         self._look_seconds = look_seconds
         self._fresh_at = time.monotonic()
         self._partitions: set[int] = set()
         self._at_end: set[int] = set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        config = client_config(kafka, client_id)
+        self._admin = AdminClient(config, logger=log)
         self._consumer = Consumer(
-            client_config(kafka, client_id)
+            config
             | {
                 # Required by the client; never joined, and no offset is ever committed.
                 "group.id": client_id,
@@ -68,6 +84,7 @@ class JoinTable:
                 "enable.partition.eof": True,
                 "allow.auto.create.topics": False,
                 "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": _QUEUED_KBYTES,
             },
             logger=log,
         )
@@ -89,15 +106,12 @@ class JoinTable:
     def load(self, timeout: float) -> None:
         """Read the topic to its end, then go on in the background. Raises JoinError: missing, unreachable, or too slow."""
         deadline = time.monotonic() + timeout
-        self._assign(self._find_partitions(timeout))
-        while self._at_end != self._partitions:
+        self._begin(*self._find(timeout))
+        while self._reading is not None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise JoinError(self._message(f"not read to its end within {timeout:.0f} s"))
             self._read(min(left, _POLL_SECONDS))
-        self._fresh_at = time.monotonic()
-        fields = {"join": self.name, "topic": self._topic, "rows": self.rows, "ignored": self.ignored}
-        log.info("join table loaded", extra={"fields": fields})
         self._thread = threading.Thread(target=self._follow, name=f"join-{self.name}", daemon=True)
         self._thread.start()
 
@@ -124,24 +138,55 @@ class JoinTable:
 
     def _look(self) -> None:
         """Take new partitions in; the table is fresh when a broker answers and every partition is at its end."""
+        self._tell_ignored()
         try:
-            found = self._find_partitions(_REQUEST_SECONDS)
+            topic_id, found = self._find(_REQUEST_SECONDS)
         except JoinError as error:
             log.warning("%s; serving the last known rows", error, extra={"fields": {"join": self.name}})
             return
-        if found - self._partitions:
+        if topic_id != self._topic_id:
+            log.warning(
+                "join table: the topic was created anew; reading it from its beginning, serving the old rows until its end",
+                extra={"fields": {"join": self.name, "topic": self._topic}},
+            )
+            self._begin(topic_id, found)
+        elif found - self._partitions:
             self._assign(found - self._partitions)
         elif self._at_end == self._partitions:
             self._fresh_at = time.monotonic()
 
-    def _find_partitions(self, timeout: float) -> set[int]:
+    def _find(self, timeout: float) -> tuple[str, set[int]]:
+        """The topic's id and its partitions. Raises JoinError."""
         try:
-            found = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
+            wanted = TopicCollection([self._topic])
+            topic = self._admin.describe_topics(wanted, request_timeout=timeout)[self._topic].result(timeout + 1)
         except KafkaException as error:
             raise JoinError(self._message(error.args[0].str())) from error
-        if found.error is not None:
-            raise JoinError(self._message(found.error.str()))
-        return set(found.partitions)
+        except TimeoutError as error:
+            raise JoinError(self._message("no broker answers")) from error
+        if not topic.partitions:
+            raise JoinError(self._message("has no partitions yet"))
+        return str(topic.topic_id), {partition.id for partition in topic.partitions}
+
+    def _begin(self, topic_id: str, partitions: set[int]) -> None:
+        """Read the topic from its beginning, beside the rows that there are."""
+        self._topic_id = topic_id
+        self._reading = {}
+        if self._partitions:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in self._partitions])
+        self._partitions = set()
+        self._at_end = set()
+        self._assign(partitions)
+
+    def _serve(self) -> None:
+        """What was read to the end takes the place of the rows that there are."""
+        assert self._reading is not None
+        self._rows, self._reading = self._reading, None
+        self._get = self._rows.get
+        self._fresh_at = time.monotonic()
+        fields = {"join": self.name, "topic": self._topic, "rows": self.rows, "ignored": self.ignored}
+        log.info("join table loaded", extra={"fields": fields})
+        self._tell_ignored()
 
     def _assign(self, partitions: set[int]) -> None:
         self._consumer.incremental_assign(
@@ -159,46 +204,30 @@ class JoinTable:
                 self._at_end.add(message.partition())
             else:
                 log.warning("join table: %s", error.str(), extra={"fields": {"join": self.name}})
+        if self._reading is not None and self._at_end == self._partitions:
+            self._serve()
 
     def _put(self, message: Message) -> None:
-        key, value = message.key(), message.value()
-        try:
-            name = (key or b"").decode()
-            row = None if value is None else read_row(value)
-        except ValueError:  # also UnicodeDecodeError and msgspec's
-            name, row = "", None
-        if not name or (value is not None and row is None):
+        name, value = read_key(message.key() or b""), message.value()
+        row = None if value is None else read_row(value)
+        rows = self._rows if self._reading is None else self._reading
+        if name is None or (value is not None and row is None):
             self.ignored += 1
-            where = {"join": self.name, "partition": message.partition(), "offset": message.offset()}
-            log.warning("join table: a record is no row; ignored", extra={"fields": where})
+            self._ignored_last = message.partition(), message.offset()
         elif row is None:
-            self._rows.pop(name, None)
+            rows.pop(name, None)
         else:
-            self._rows[name] = row
+            rows[name] = row
+
+    def _tell_ignored(self) -> None:
+        """One line for all since the last one: a topic may hold nothing else."""
+        last, self._ignored_last = self._ignored_last, None
+        if last is not None:
+            number, self._ignored_told = self.ignored - self._ignored_told, self.ignored
+            where = {"join": self.name, "partition": last[0], "offset": last[1]}
+            log.warning(
+                "join table: %d records are no rows and are ignored, this the last", number, extra={"fields": where}
+            )
 
     def _message(self, what: str) -> str:
         return f"enricher.joins.{self.name}: topic {self._topic!r}: {what}"
-
-
-def read_row(value: bytes) -> Row | None:
-    """The row in a record's value, None if it is no JSON object or too large. Raises ValueError for what is no JSON."""
-    if len(value) > MAX_ROW:
-        return None
-    try:
-        found: Any = msgspec.json.decode(value)
-    except RecursionError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    return {_clean(name): _flat(field) for name, field in found.items()}
-
-
-def _flat(field: Any) -> str | int | float | bool | None:
-    if isinstance(field, dict | list):
-        return _clean(msgspec.json.encode(field).decode())
-    return _clean(field) if isinstance(field, str) else field
-
-
-def _clean(text: str) -> str:
-    """Without NUL, which PostgreSQL cannot store."""
-    return text.replace("\0", "\ufffd")

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from clickstream.contracts.kafka import client_config
-from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.settings import ENVIRONMENT_HELP, ProcessSettings, SettingsError, read_process_settings
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.enricher.brokers import BrokersError, await_brokers
-from clickstream.enricher.enrichments.geo import GeoError
 from clickstream.enricher.join_tables import JoinError
 from clickstream.enricher.measures import Measures
 from clickstream.enricher.opening import Opened
@@ -56,7 +54,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"clickstream enricher: {error}\n")
         return 2
-    set_up_logs("enricher", settings.log_level, settings.log_format)
+    settings.set_up_logs("enricher")
     if settings.log_level != "DEBUG":  # a screenful at each start and rebalance
         for name in ("faust", "mode", "aiokafka", "clickstream.enricher.chunks"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -66,7 +64,7 @@ def main(arguments: list[str]) -> int:
     except BrokersError as error:
         log.error("cannot start without Kafka: %s", error)  # noqa: TRY400 - the message says it all
         return UNAVAILABLE
-    except (GeoError, JoinError) as error:
+    except JoinError as error:
         log.error("cannot start: %s", error)  # noqa: TRY400 - the message says it all
         return 2
     try:
@@ -102,6 +100,7 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
     worker = Worker(names, pipeline.kafka, partitions, progress, SourceTopic(pipeline), data_dir)
     measures.watch_lag(progress.lag)
     measures.watch_joins(opened.tables)
+    opened.geoip.watch(telemetry)
     ops = OpsServer(
         settings.ops_host,
         settings.ops_port,

@@ -9,6 +9,7 @@ from typing import Final
 from clickstream.contracts.telemetry import (
     DEAD_LETTERS,
     DUPLICATES,
+    JOIN_IGNORED,
     JOIN_ROWS,
     JOIN_STALENESS,
     LAG_RECORDS,
@@ -80,7 +81,12 @@ class Measures:
         )
 
     def watch_joins(self, tables: Sequence[JoinTable]) -> None:
-        """Expose each join's number of rows and how long ago they were last known to be complete."""
+        """Expose each join's number of rows, what was no row, and how long ago they were last known to be complete."""
+        self._telemetry.observed_counter(
+            JOIN_IGNORED,
+            "Records of a joined topic that are no rows",
+            lambda: [(table.ignored, {"join": table.name}) for table in tables],
+        )
         self._telemetry.gauge(
             JOIN_ROWS, "Rows of a joined table", lambda: [(table.rows, {"join": table.name}) for table in tables]
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from clickstream.contracts.geoip import GeoIP
 from clickstream.contracts.pipeline import Pipeline
-from clickstream.enricher.enrichments.geo import open_database
 from clickstream.enricher.flow import Flow
 from clickstream.enricher.join_tables import JoinTable
 
@@ -14,11 +14,10 @@ LOAD_SECONDS: Final = 60.0
 
 
 class Opened:
-    """A flow, ready for clicks, and the tables behind it. Raises GeoError, JoinError."""
+    """A flow, ready for clicks, and the tables behind it. Raises JoinError."""
 
     def __init__(self, pipeline: Pipeline, load_seconds: float = LOAD_SECONDS) -> None:
-        geoip = pipeline.enricher.geoip
-        country_of = None if geoip is None else open_database(geoip)
+        self.geoip = GeoIP(pipeline.enricher.geoip)
         self.tables: list[JoinTable] = []
         try:
             for join in pipeline.enricher.joins:
@@ -28,9 +27,10 @@ class Opened:
         except BaseException:
             self.close()
             raise
-        self.flow = Flow(pipeline, country_of, {table.name: table for table in self.tables})
+        self.flow = Flow(pipeline, self.geoip.country_of, {table.name: table for table in self.tables})
 
     def close(self) -> None:
-        """Stop following the tables. Idempotent."""
+        """Stop following the tables and the country database. Idempotent."""
+        self.geoip.close()
         for table in self.tables:
             table.close()

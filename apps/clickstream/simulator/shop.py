@@ -11,8 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from clickstream.contracts.files import UnreadableFileError, read_file
 from clickstream.simulator.chance import Weighted
 
+_CATALOGUE_BYTES = 64 << 20
 _CATEGORIES = ("kitchen", "garden", "office", "outdoor")
 
 
@@ -50,12 +52,14 @@ def generated_products(count: int = 24) -> tuple[Product, ...]:
 def load_products(path: Path) -> tuple[Product, ...]:
     """The products in a JSON file: a list of objects with `id`, or an object id → row. Raises ValueError with the path."""
     try:
-        rows = msgspec.json.decode(path.read_bytes())
+        rows = msgspec.json.decode(read_file(path, _CATALOGUE_BYTES))
         if isinstance(rows, dict):
             listed = rows.get("products")
             rows = listed if isinstance(listed, list) else [{"id": key, **row} for key, row in rows.items()]
         products = msgspec.convert(rows, tuple[Product, ...], strict=False)
-    except (OSError, TypeError, msgspec.MsgspecError) as error:
+    except UnreadableFileError:
+        raise
+    except (TypeError, RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
     if not products:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clickstream.contracts.kafka import client_config
-from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.ops import OpsServer
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.settings import ENVIRONMENT_HELP as PROCESS_HELP
@@ -53,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"clickstream sink: {error}\n")
         return 2
-    set_up_logs(f"sink-{arguments.store}", settings.process.log_level, settings.process.log_format)
+    settings.process.set_up_logs(f"sink-{arguments.store}")
     try:
         return _run(sink, settings, arguments.ops_port_file)
     except Exception:

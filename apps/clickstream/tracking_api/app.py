@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from clickstream.contracts.geoip import GeoIP
 from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.tracking_api import answers
@@ -68,6 +69,7 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
         nonlocal collector
         pipeline = settings.process.pipeline
         producer = RecordProducer(_producer_config(settings), Availability(time.monotonic))
+        geoip = await asyncio.to_thread(GeoIP, pipeline.enricher.geoip)
         records = Records(pipeline.names, by_session=pipeline.enricher.group_by == "session_id")
         collector = Collector(
             access=settings.access,
@@ -77,13 +79,16 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
             producer=producer,
             instruments=Instruments(telemetry, producer.__len__),
             telemetry=telemetry,
+            country_of=geoip.country_of,
         )
+        geoip.watch(telemetry)
         topics = [pipeline.names.raw_clicks, pipeline.names.dead_letters]
         warm_up = asyncio.create_task(asyncio.to_thread(producer.warm_up, topics))
         lifecycle.phase = Phase.SERVING
         yield
         lifecycle.phase = Phase.DRAINING
         await warm_up
+        geoip.close()
         left = await asyncio.to_thread(producer.close, _FLUSH_SECONDS)
         if left:
             _log.warning("%d records were not delivered; none of them was acknowledged", left)

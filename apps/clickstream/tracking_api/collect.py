@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from clickstream.contracts.geoip import CountryOf
 from clickstream.contracts.pipeline import Privacy
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.tracking_api import answers, cors
@@ -48,6 +49,7 @@ class Collector:
     producer: RecordProducer
     instruments: Instruments
     telemetry: Telemetry
+    country_of: CountryOf
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
 
@@ -135,6 +137,7 @@ class _Visit:
             user_agent=head.user_agent,
             anonymize_ip=collector.privacy.anonymize_ip,
             keep_ip=not (head.private and collector.privacy.respect_gpc),
+            country_of=collector.country_of,
         )
 
     def _pixel(self, source: SourceAccess) -> Judgement:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from clickstream.contracts.clicks import PAGE_VIEW, Click
+from clickstream.contracts.geoip import CountryOf, no_country
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.address import Address, kept_form, parse_address
 from clickstream.tracking_api.fields import (
@@ -36,7 +37,8 @@ _NO_OBJECT = Rejection(Code.WRONG_TYPE, "$", "an event is an object")
 class Circumstances:
     """What a request says about each of its events. Times in ms.
 
-    `address` stands in where the event itself names none; with `keep_ip` False no address is kept at all.
+    `address` stands in where the event itself names none; `country_of` is asked by the whole address, before it is
+    anonymized. With `keep_ip` False neither address nor country is kept.
     `sent_at` is the batch's own and counts for events that have none.
     """
 
@@ -47,6 +49,7 @@ class Circumstances:
     sent_at: int | None = None
     anonymize_ip: bool = True
     keep_ip: bool = True
+    country_of: CountryOf = no_country
 
 
 def read_event(text: bytes, circumstances: Circumstances) -> Click | Rejection:
@@ -82,6 +85,7 @@ def _click(event: dict[str, Any], circumstances: Circumstances) -> Click:
         referrer=optional_text(event, "referrer", limits.STRING_BYTES),
         user_agent=_user_agent(event, circumstances),
         ip=_ip(event, circumstances),
+        country=_country(event, circumstances),
         title=optional_text(event, "title", limits.STRING_BYTES),
         properties=read_properties(event, [name for name in event if name not in _KNOWN]),
     )
@@ -94,9 +98,18 @@ def _user_agent(event: dict[str, Any], circumstances: Circumstances) -> str | No
     return text
 
 
-def _ip(event: dict[str, Any], circumstances: Circumstances) -> str | None:
+def _address(event: dict[str, Any], circumstances: Circumstances) -> Address | None:
     text = uncut_text(event, "ip")
     if not circumstances.keep_ip:
         return None
-    address = (parse_address(text) if text else None) or circumstances.address
+    return (parse_address(text) if text else None) or circumstances.address
+
+
+def _country(event: dict[str, Any], circumstances: Circumstances) -> str | None:
+    address = _address(event, circumstances)
+    return None if address is None else circumstances.country_of(address)
+
+
+def _ip(event: dict[str, Any], circumstances: Circumstances) -> str | None:
+    address = _address(event, circumstances)
     return None if address is None else kept_form(address, anonymize=circumstances.anonymize_ip)

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from clickstream.contracts.kafka import client_config
-from clickstream.contracts.logs import set_up_logs
 from clickstream.contracts.settings import SettingsError
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.tracking_api.app import create_app
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"clickstream tracking-api: {error}\n")
         return 2
     process = settings.process
-    set_up_logs("tracking-api", process.log_level, process.log_format)
+    process.set_up_logs("tracking-api")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         bound = bind(settings.host, settings.port)

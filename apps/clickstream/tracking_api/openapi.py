@@ -155,7 +155,8 @@ def _schemas() -> dict[str, Any]:
                 "title": text | {"maxLength": limits.STRING_BYTES},
                 "user_agent": text
                 | {"description": f"Default: the header. Cut after {limits.USER_AGENT_BYTES} bytes."},
-                "ip": text | {"description": "Default: the client's address. Anonymized before it is stored."},
+                "ip": text
+                | {"description": "Default: the client's address. Its country is looked up, then it is anonymized."},
                 "properties": {
                     "type": "object",
                     "maxProperties": limits.PROPERTIES,

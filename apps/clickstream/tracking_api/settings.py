@@ -76,7 +76,9 @@ def read_settings(
 def _access(sources: list[Source]) -> Access:
     found: list[SourceAccess] = []
     for source in sources:
-        key = source.write_key or (read_secret(source.write_key_file) if source.write_key_file else "")
+        key = source.write_key or ""
+        if not key and source.write_key_file:
+            key = read_secret(source.write_key_file, f"sources.{source.name}.writeKeyFile")
         if not key:
             msg = f"sources.{source.name}: give writeKey or writeKeyFile, not empty"
             raise SettingsError(msg)

@@ -19,6 +19,7 @@ _SERVICE_PORT: Final = 80
 
 def process(spec: PipelineSpec) -> Process:
     """What its pods run."""
+    geoip = spec.enricher.geoip
     return Process(
         component=naming.TRACKING_API,
         container="tracking-api",
@@ -28,6 +29,7 @@ def process(spec: PipelineSpec) -> Process:
         env={"CLICKSTREAM_HTTP_PORT": str(naming.HTTP_PORT), "CLICKSTREAM_DRAIN_SECONDS": str(DRAIN_SECONDS)},
         port=("http", naming.HTTP_PORT),
         grace_seconds=GRACE_SECONDS,
+        geoip_claim=None if geoip is None else geoip.claim_name,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -100,7 +101,12 @@ def test_with_a_time_limit_a_later_beginning_counts_when_the_first_one_was_too_e
 
 def test_a_pattern_matches_what_the_enricher_matches(sql) -> None:
     paths = ["/", "/products", "/products/a", "/products/a/b", "/a.b", "/aXb", "/x(1)", "/checkout", "/línea\nzwei"]
-    for pattern in ("/", "/products/*", "/products/{key}", "/products/", "/a.b", "/x(1)", "*", "*/b", "/línea*"):
+    patterns = ["/", "/products/*", "/products/{key}", "/products/", "/a.b", "/x(1)", "*", "*/b", "/línea*"]
+    drawn = random.Random(11)
+    paths += ["".join(drawn.choices("aab/.", k=drawn.randrange(9))) for _ in range(200)]
+    tokens = ("a", "b", "/", "ab", ".", "*", "*", "{key}")
+    patterns += ["".join(drawn.choices(tokens, k=drawn.randrange(7))) for _ in range(200)]
+    for pattern in patterns:
         seen = sql("SELECT p FROM unnest(%s::text[]) p WHERE p ~ page_pattern_regex(%s)", paths, pattern)
         assert [row[0] for row in seen] == [path for path in paths if matcher(pattern)(path)], pattern
 

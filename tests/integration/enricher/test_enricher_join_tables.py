@@ -15,9 +15,11 @@ from support.processes import wait_for
 
 from clickstream.contracts.clicks import Click, encode_click
 from clickstream.contracts.pipeline import Kafka, Pipeline
+from clickstream.contracts.telemetry import Telemetry
 from clickstream.contracts.topics import Topic
 from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.join_tables import JoinError, JoinTable
+from clickstream.enricher.measures import Measures
 from clickstream.enricher.opening import Opened
 from clickstream.topic_admin import TopicAdmin
 from devstack import Stack
@@ -34,7 +36,15 @@ def topic(stack: Stack) -> str:
 
 @pytest.fixture
 def put(stack: Stack, topic: str) -> Put:
-    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
+    producer = Producer(
+        {
+            "bootstrap.servers": stack.kafka.bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "message.max.bytes": 10_000_000,
+            "topic.metadata.refresh.interval.ms": 200,
+        }
+    )
 
     def produce(key: str | bytes | None, row: object, partition: int = -1) -> None:
         value = row if row is None or isinstance(row, bytes) else json.dumps(row).encode()
@@ -91,7 +101,9 @@ def test_a_change_and_a_removal_show_while_it_runs(put: Put, open_table: Callabl
     assert table.rows == 1
 
 
-def test_what_is_no_row_is_counted_and_ignored(put: Put, open_table: Callable[..., JoinTable]) -> None:
+def test_what_is_no_row_is_counted_and_ignored(
+    put: Put, open_table: Callable[..., JoinTable], caplog: pytest.LogCaptureFixture
+) -> None:
     put("good", {"name": "Shoe"})
     bad = [
         b"",
@@ -104,14 +116,22 @@ def test_what_is_no_row_is_counted_and_ignored(put: Put, open_table: Callable[..
         b'{"a":"\xff"}',
         b"\x00\x00\x00\x00\x01avro",
     ]
-    for value in [*bad, {"big": "x" * 20_000}]:
+    for value in [*bad, {"big": "x" * 20_000}, {"compressible": "x" * 5_000_000}]:
         put("good", value)
     put(b"\xff", {"name": "no text"})
     put("", None)
+    put("k" * 2_049, {"name": "a key that no page has"})
     table = open_table()
-    assert table.ignored == len(bad) + 3
+    assert table.ignored == len(bad) + 5
     assert table.get("good") == {"name": "Shoe"}
     assert table.rows == 1
+    (told,) = [record for record in caplog.records if "are no rows" in record.message]
+    assert f"{table.ignored} records" in told.message, "one line for all"
+    telemetry = Telemetry("test", {}, None)
+    Measures(telemetry).watch_joins([table])
+    assert (
+        f'clickstream_join_ignored_total{{join="catalogue"}} {table.ignored}.0' in telemetry.prometheus_text().decode()
+    )
 
 
 def test_nested_values_become_json_text_and_nul_is_replaced(put: Put, open_table: Callable[..., JoinTable]) -> None:
@@ -174,6 +194,29 @@ def test_partitions_that_are_added_are_read_too(
     for partition in range(5):
         put(f"item-{partition}", {"partition": partition}, partition)
     wait_for(lambda: table.rows == 5, "rows of the new partitions")
+
+
+@pytest.mark.parametrize("more", [1, 50], ids=["shorter than before", "longer than before"])
+def test_of_a_topic_that_was_created_anew_only_the_new_rows_stay(
+    stack: Stack, topic: str, put: Put, open_table: Callable[..., JoinTable], more: int
+) -> None:
+    for number in range(20):
+        put(f"item-{number}", {"name": "Old"}, number % 3)
+    table = open_table(look_seconds=0.3)
+    assert table.rows == 20
+    admin = AdminClient({"bootstrap.servers": stack.kafka.bootstrap_servers})
+    admin.delete_topics([topic])[topic].result(30)
+    wait_for(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic's end")
+    wait_for(lambda: table.staleness > 1, "a look at a topic that is gone")
+    assert table.rows == 20, "the last known rows are served"
+    TopicAdmin(Kafka(stack.kafka.bootstrap_servers)).create([Topic(topic, 2, 1, {"cleanup.policy": "compact"})])
+    for number in range(1, 20 * more):
+        put(f"item-{number}", {"name": "New"}, number % 2)
+    wait_for(lambda: table.get("item-0") is None, "the end of a row that the new topic has not")
+    wait_for(lambda: table.rows == 20 * more - 1 and table.get("item-1") == {"name": "New"}, "the new rows")
+    put("item-1", {"name": "Newest"}, 1)
+    wait_for(lambda: table.get("item-1") == {"name": "Newest"}, "a change of the new topic")
+    wait_for(lambda: table.staleness < 1, "a fresh table")
 
 
 def test_while_the_broker_is_away_the_last_known_rows_are_served_and_then_it_recovers(

@@ -60,7 +60,7 @@ def test_logs_say_where_it_listens_and_hold_no_key(api):
     ("change", "message"),
     [
         ({"sources": [{"name": "web"}]}, "sources.web: give writeKey or writeKeyFile"),
-        ({"sources": [{"name": "web", "writeKeyFile": "/nowhere"}]}, "cannot read the secret file /nowhere"),
+        ({"sources": [{"name": "web", "writeKeyFile": "/nowhere"}]}, "sources.web.writeKeyFile: cannot read /nowhere"),
         (
             {"sources": [{"name": "a", "writeKey": "k"}, {"name": "b", "writeKey": "k"}]},
             "sources.b: has the write key of",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.names import Names
-from clickstream.contracts.pipeline import dump_pipeline, load_pipeline, parse_pipeline
+from clickstream.contracts.pipeline import dump_pipeline, load_pipeline, parse_pipeline, read_pipeline
+from clickstream.contracts.settings import read_process_settings
 from clickstream.contracts.topics import topics_of
 
 MINIMAL: dict[str, Any] = {"namespace": "team", "name": "shop", "kafka": {"bootstrapServers": "kafka:9092"}}
@@ -46,18 +49,77 @@ def test_a_minimal_document_has_sane_defaults() -> None:
         ({"enricher": {"joins": [{"name": "p", "topic": "t", "page": "/products/*"}]}}, "exactly one {key}"),
         ({"sources": [{"name": "web"}, {"name": "web"}]}, "sources: the name 'web' is used twice"),
         ({"funnels": [{"name": "f", "steps": []}]}, "funnels"),
+        ({"funnels": [{"name": "f", "steps": [{"name": "s", "page": "/" * 1_025}]}]}, "funnels[0].steps[0].page"),
+        ({"funnels": [{"name": f"{n}", "steps": [{"name": "s", "page": "/"}]} for n in range(65)]}, "funnels"),
+        ({"enricher": {"joins": [{"name": f"{n}", "topic": "t", "page": "/{key}"} for n in range(17)]}}, "joins"),
+        ({"enricher": {"pageCategories": [{"name": "c", "page": "/"}] * 257}}, "pageCategories"),
         ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"partitions": 0}}}}, "partitions"),
         ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"retention": "x"}}}}, "rawClicks.retention"),
     ],
 )
 def test_a_wrong_document_is_refused_with_the_fields_name(members: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("{", r"\{").replace(".", r"\.")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parse(**members)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.json"):
         load_pipeline(tmp_path / "nowhere.json")
+
+
+NEWER: dict[str, Any] = {
+    "namespace": "team",
+    "name": "shop",
+    "colour": "red",
+    "kafka": {
+        "bootstrapServers": "kafka:9092",
+        "tls": {"version": 3},
+        "authentication": {"type": "plain", "username": "u", "passwordFile": "/p", "realm": "hush"},
+        "topics": {"rawClicks": {"partitions": 2, "shape": {"deep": [1]}}},
+    },
+    "enricher": {
+        "joins": [{"name": "p", "topic": "t", "page": "/{key}"}, {"name": "q", "topic": "t", "page": "/{key}", "on": 1}]
+    },
+    "sinks": {"postgres": {"dsn": "host=db", "pool": None}, "clickhouse": {"url": "http://x"}},
+}
+UNKNOWN = [
+    "colour",
+    "kafka.tls.version",
+    "kafka.authentication.realm",
+    "kafka.topics.rawClicks.shape",
+    "enricher.joins[1].on",
+    "sinks.postgres.pool",
+    "sinks.clickhouse",
+]
+
+
+def test_the_document_of_a_newer_release_is_read_and_what_it_says_in_vain_is_known() -> None:
+    pipeline, unknown = read_pipeline(json.dumps(NEWER).encode())
+    assert unknown == UNKNOWN
+    assert pipeline.kafka.topics.raw_clicks.partitions == 2
+    assert [join.name for join in pipeline.enricher.joins] == ["p", "q"]
+    assert read_pipeline(dump_pipeline(pipeline)) == (pipeline, [])
+    with pytest.raises(ValueError, match="unknown field colour"):
+        parse_pipeline(json.dumps(NEWER).encode())
+
+
+def test_a_process_warns_once_of_fields_that_have_no_effect_and_quotes_no_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(NEWER | {f"field-{n}-" + "x" * 1_000: 1 for n in range(100)}))
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        read_process_settings({}, str(path)).set_up_logs("enricher")
+    finally:
+        logging.getLogger().handlers[:] = before[0]
+        logging.getLogger().setLevel(before[1])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) < 5_000
+    entry = json.loads(line)
+    assert (entry["level"], entry["process"], entry["unknown"]) == ("WARNING", "enricher", 107)
+    assert all(name in entry["message"] for name in UNKNOWN)
+    assert "hush" not in line
 
 
 def test_names_of_two_pipelines_never_meet() -> None:

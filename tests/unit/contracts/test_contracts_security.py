@@ -65,7 +65,7 @@ def files(tmp_path: Path) -> Path:
             r"kafka\.authentication\.passwordFile: type scram-sha-512",
         ),
         ({"authentication": SCRAM | {"username": ""}}, r"kafka\.authentication\.username"),
-        ({"authentication": SCRAM | {"password": "hush"}}, "unknown field `password`"),
+        ({"authentication": SCRAM | {"password": "hush"}}, r"unknown field kafka\.authentication\.password"),
         (
             {"authentication": SCRAM | {"keyFile": "/k"}},
             r"kafka\.authentication\.keyFile: does not belong to type scram",
@@ -178,7 +178,7 @@ def test_nothing_prints_a_password(files: Path) -> None:
         ({}, ("user.crt", "other.key"), r"user\.crt and .*other\.key are not a PEM certificate and its private key"),
         ({}, ("password", "user.key"), r"are not a PEM certificate"),
         ({}, ("user.crt", "locked.key"), r"kafka\.authentication\.keyFile: .*locked\.key is encrypted"),
-        (None, "absent", r"cannot read the secret file .*absent"),
+        (None, "absent", r"kafka\.authentication\.passwordFile: cannot read .*absent"),
         (None, "empty", r"kafka\.authentication\.passwordFile: .*empty is empty"),
     ],
 )
@@ -204,6 +204,11 @@ def test_a_file_that_is_not_as_it_should_be_is_told_by_its_field(
         ("sasl.password=hush", r"properties:2: sasl\.password belongs in kafka\.tls and kafka\.authentication"),
         ("security.protocol = SSL", r"properties:2: security\.protocol belongs"),
         ("hush", r"properties:2: expected key=value"),
+        ("linger.ms = hush", r"properties:2: librdkafka has no such property, or refuses the value"),
+        ("compression.type = hush", r"properties:2: librdkafka has no such"),
+        ("hush = 9", r"properties:2: librdkafka has no such"),
+        ("error_cb = hush", r"properties:2: librdkafka has no such"),
+        ("= hush", r"properties:2: librdkafka has no such"),
     ],
 )
 def test_security_does_not_hide_in_the_file_of_further_properties(line: str, message: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ PIPELINE = Pipeline(
     ),
 )
 TABLES = {"catalogue": {"item-7": {"name": "Shoe", "category": "shoes", "price": 12.5}}}
-FLOW = Flow(PIPELINE, lambda ip: "DE" if ip.startswith("203.") else None, TABLES)
+FLOW = Flow(PIPELINE, lambda address: "DE" if str(address).startswith("203.") else None, TABLES)
 
 CLICK = Click(
     event_id="e-1",

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 V = TypeVar("V")
 
-MAX_KEY: Final = 2_048
+MAX_KEY: Final = 512
 """Characters; longer keys are computed each time, so that hostile input cannot fill the memory with them."""
 
 

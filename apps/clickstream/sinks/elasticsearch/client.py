@@ -28,9 +28,12 @@ def connect(spec: ElasticsearchSink) -> Elasticsearch:
         raise SettingsError(msg)
     options: dict[str, Any] = {}
     if spec.api_key_file is not None:
-        options["api_key"] = read_secret(spec.api_key_file)
+        options["api_key"] = read_secret(spec.api_key_file, "sinks.elasticsearch.apiKeyFile")
     elif spec.username_file is not None and spec.password_file is not None:
-        options["basic_auth"] = (read_secret(spec.username_file), read_secret(spec.password_file))
+        options["basic_auth"] = (
+            read_secret(spec.username_file, "sinks.elasticsearch.usernameFile"),
+            read_secret(spec.password_file, "sinks.elasticsearch.passwordFile"),
+        )
     elif spec.username_file is not None or spec.password_file is not None:
         msg = "sinks.elasticsearch: usernameFile and passwordFile belong together"
         raise SettingsError(msg)

@@ -38,7 +38,7 @@ def conninfo_of(spec: PostgresSink, process: str) -> str:
         trust(spec.ca_file, "sinks.postgres.caFile")  # libpq would tell at each connection anew
         tls = {"sslrootcert": spec.ca_file, "sslmode": "verify-full"}
     if spec.dsn_file is not None:
-        where, dsn = f"the content of {spec.dsn_file}", read_secret(spec.dsn_file)
+        where, dsn = f"the content of {spec.dsn_file}", read_secret(spec.dsn_file, "sinks.postgres.dsnFile")
     elif spec.dsn is not None:
         where, dsn = "sinks.postgres.dsn", spec.dsn
     else:
