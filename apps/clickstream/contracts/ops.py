@@ -1,7 +1,7 @@
-"""The small HTTP server that a process without an HTTP job of its own has for its keepers: /healthz, /readyz, /startupz, /metrics.
+"""The small HTTP server that a process without an HTTP job of its own has for its keepers: /healthz, /readyz, /metrics.
 
-Liveness (`healthy`), readiness (`ready`) and start-up (`started`) are asked for at each request; each answers None when
-all is well, or the reason why not. It runs in a thread of its own, so that a busy loop can still be asked.
+Liveness (`healthy`) and readiness (`ready`) are asked for at each request; each answers None when all is well, or the
+reason why not. It runs in a thread of its own, so that a busy loop can still be asked.
 """
 
 from __future__ import annotations
@@ -16,15 +16,7 @@ Check = Callable[[], str | None]
 class OpsServer:
     """Serves from the moment it is made until `close`. Port 0 takes a free one; `port` tells which. Raises OSError."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        healthy: Check,
-        ready: Check,
-        metrics: Callable[[], bytes],
-        started: Check = lambda: None,
-    ) -> None:
+    def __init__(self, host: str, port: int, healthy: Check, ready: Check, metrics: Callable[[], bytes]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 match self.path:
@@ -32,12 +24,10 @@ class OpsServer:
                         self._check(healthy())
                     case "/readyz":
                         self._check(ready())
-                    case "/startupz":
-                        self._check(started())
                     case "/metrics":
                         self._answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics())
                     case _:
-                        self._answer(404, "text/plain", b"try /healthz, /readyz, /startupz or /metrics\n")
+                        self._answer(404, "text/plain", b"try /healthz, /readyz or /metrics\n")
 
             def _check(self, reason: str | None) -> None:
                 self._answer(200 if reason is None else 503, "text/plain", f"{reason or 'ok'}\n".encode())

@@ -59,8 +59,15 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
             topics.raw_clicks.replicas,
             {
                 "cleanup.policy": "compact",
+                # A paused enricher that wakes up may write an older state after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
-                "delete.retention.ms": str(_DAY_MS),
+                # A recovery reads no further back than the state is large; this is for the disks.
+                "delete.retention.ms": str(_HOUR_MS),
+                "segment.bytes": str(64 << 20),
+                "segment.ms": str(_HOUR_MS),
+                "min.cleanable.dirty.ratio": "0.2",
+                # The brokers' clock again: the enricher takes the time of idle partitions from it.
+                "message.timestamp.type": "LogAppendTime",
                 "max.message.bytes": str(RECORD_BYTES),
                 **_in_sync(topics.raw_clicks.replicas),
             },

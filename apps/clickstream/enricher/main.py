@@ -105,8 +105,7 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
         settings.ops_host,
         settings.ops_port,
         healthy=progress.stuck,
-        ready=lambda: None if worker.ready else "no partitions assigned yet",
-        started=lambda: None if worker.started else "the state is not recovered yet",
+        ready=lambda: None if worker.ready else "the partitions' state is not recovered yet",
         metrics=telemetry.prometheus_text,
     )
     if ops_port_file is not None:

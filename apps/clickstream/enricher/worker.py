@@ -56,7 +56,7 @@ class Worker:
         self._source = source
         self._source_id: str | None = None
         self._looked_at = 0.0
-        self.ready = self.started = False
+        self.ready = False
         self.app = faust.App(
             names.enricher_group,
             broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
@@ -111,7 +111,7 @@ class Worker:
             end_now()
         if assigned:
             self._progress.assigned()
-            self.ready = self.started = True
+            self.ready = True
 
     async def _tick(self) -> None:
         if not self.ready or self.app.rebalancing:

@@ -24,6 +24,8 @@ def enricher(spec: PipelineSpec) -> Process:
         env={"CLICKSTREAM_OPS_PORT": str(naming.OPS_PORT)},
         port=("ops", naming.OPS_PORT),
         grace_seconds=GRACE_SECONDS,
+        # Ready once its state is recovered: ten minutes, where half a minute is expected.
+        started=("/readyz", 300),
         geoip_claim=None if geoip is None else geoip.claim_name,
     )
 

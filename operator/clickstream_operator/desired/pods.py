@@ -23,7 +23,10 @@ _TMP_SIZE: Final = "256Mi"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What differs from component to component. `mounts_for`: whose Secrets it needs (mounts.py)."""
+    """What differs from component to component. `mounts_for`: whose Secrets it needs (mounts.py).
+
+    `started`: the path that answers 200 once the start is over, and for how many looks, two seconds apart, it may not.
+    """
 
     component: str
     container: str
@@ -33,6 +36,7 @@ class Process:
     env: dict[str, str] = field(default_factory=dict)
     port: tuple[str, int] | None = None
     grace_seconds: int = 60
+    started: tuple[str, int] = ("/healthz", 60)
     geoip_claim: str | None = None
 
 
@@ -119,7 +123,7 @@ def _container(spec: PipelineSpec, facts: Facts, process: Process, keys: list[mo
     if process.port is not None:
         name, number = process.port
         container["ports"] = [{"name": name, "containerPort": number, "protocol": "TCP"}]
-        container |= _probes(name)
+        container |= _probes(name, *process.started)
     return container
 
 
@@ -132,8 +136,8 @@ def _resources(resources: Resources) -> Manifest:
     return found
 
 
-def _probes(port: str) -> Manifest:
-    """The start may take two minutes (a changelog to read); afterwards half a minute without an answer is a restart."""
+def _probes(port: str, started: str, looks: int) -> Manifest:
+    """Once it has started, half a minute without an answer is a restart."""
 
     def probe(path: str, period: int, failures: int) -> Manifest:
         return {
@@ -144,7 +148,7 @@ def _probes(port: str) -> Manifest:
         }
 
     return {
-        "startupProbe": probe("/healthz", 2, 60),
+        "startupProbe": probe(started, 2, looks),
         "livenessProbe": probe("/healthz", 10, 3),
         "readinessProbe": probe("/readyz", 3, 2),
     }

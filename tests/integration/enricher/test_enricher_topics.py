@@ -245,7 +245,7 @@ def test_an_orderly_restart_reads_nothing_twice_and_knows_its_lag_at_once(topics
     assert worker.stop() == 0
     topics.feed(late)
     worker.start()
-    wait_for(lambda: worker.ops("/startupz")[0] == 200, "it has recovered", worker)
+    worker.wait_ready()
     all_of(topics, late, worker)
     assert worker.metric("clickstream_events_processed_total") == len(late)
     assert count(topics.bootstrap, topics.names.enriched_clicks) == len({c.event_id for c in early + late})
