@@ -7,6 +7,7 @@ about what was already read (docs/adr/0002). The last record of a partition says
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -171,9 +172,9 @@ class Recovery:
 
     def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
         """See `partitions.Recovery`."""
-        found = {
-            partition: self._restored(reading) for partition, reading in self._changelog.read(partitions, go_on).items()
-        }
+        readings = self._changelog.read(partitions, go_on)
+        # One after the other: what was read takes as much memory as what is made of it.
+        found = {partition: self._restored(readings.pop(partition)) for partition in partitions}
         if not go_on():
             return found
         unknown = [partition for partition, recovered in found.items() if recovered.owned.state.applied < 0]
@@ -201,7 +202,12 @@ class Recovery:
     def _restored(self, reading: Reading) -> Recovered:
         enricher, replay = self._pipeline.enricher, reading.replay
         state = PartitionState(duration_ms(enricher.session_gap), duration_ms(enricher.grace), self._funnels)
-        replay.restore(state)
+        # All that is made here stays: looking for garbage among it, again and again, would double the time.
+        gc.disable()
+        try:
+            replay.restore(state)
+        finally:
+            gc.enable()
         headers = replay.partition_headers
         owned = Owned(
             state,

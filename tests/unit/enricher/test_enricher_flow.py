@@ -16,6 +16,7 @@ from clickstream.contracts.times import DAY_MS
 from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.flow import Flow
 
+HOUR_MS = 3_600_000
 NOW = 1_769_860_800_000  # 2026-01-31T12:00:00Z
 PIPELINE = Pipeline(
     "shop",
@@ -136,6 +137,28 @@ def test_a_receipt_that_a_producer_claims_for_the_future_does_not_move_time():
     assert (draft.received_at, draft.event_time) == (NOW, NOW)
     unchecked = accepted(with_changes(timestamp=NOW + DAY_MS, received_at=NOW + DAY_MS, sent_at=None), -1)
     assert unchecked.event_time == NOW + DAY_MS
+
+
+@pytest.mark.parametrize("pod_is_off", [-HOUR_MS, -61_000, -30_000, 0, 30_000, 61_000, HOUR_MS])
+@pytest.mark.parametrize("client_is_off", [-10_000, 0, 10_000])
+@pytest.mark.parametrize("says_when_it_sent", [True, False])
+def test_no_clock_of_a_pod_moves_a_click_by_more_than_a_minute(
+    pod_is_off: int, client_is_off: int, says_when_it_sent: bool
+) -> None:
+    """The brokers' clock is right; the click happened five seconds before it was sent."""
+    click = with_changes(
+        timestamp=NOW - 5_000 + client_is_off,
+        sent_at=NOW + client_is_off if says_when_it_sent else None,
+        received_at=NOW + pod_is_off,
+    )
+    assert abs(accepted(click).event_time - (NOW - 5_000)) <= 60_000
+
+
+def test_a_click_out_of_a_restored_topic_stays_where_it_was() -> None:
+    """Its record is appended a month later; only the correction of the client's clock is given up."""
+    click = with_changes(timestamp=NOW - 5_000, sent_at=NOW - 1_000)
+    assert accepted(click, NOW + 30 * DAY_MS).event_time == NOW - 5_000
+    assert accepted(click, NOW + 30 * DAY_MS).storage_day == accepted(click).storage_day
 
 
 @pytest.mark.parametrize(
