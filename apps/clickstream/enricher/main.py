@@ -87,16 +87,15 @@ async def _run(settings: ProcessSettings, opened: Opened, data_dir: str, ops_por
             return onward or traceparent
 
     guard = PauseGuard(SESSION_TIMEOUT * 0.75)
-    output = Output(pipeline.kafka, names.enricher_group)
     partitions = Partitions(
         names,
         Processing(opened.flow, pipeline.enricher.group_by, hand_on),
-        output,
+        Output(pipeline.kafka, names.enricher_group),
         measures,
         Recovery(pipeline),
         guard,
     )
-    progress = Progress(partitions.positions, lambda: output.waiting_since is not None)
+    progress = Progress(partitions.positions)
     worker = Worker(names, pipeline.kafka, partitions, progress, SourceTopic(pipeline), data_dir)
     measures.watch_lag(progress.lag)
     measures.watch_joins(opened.tables)

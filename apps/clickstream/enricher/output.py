@@ -29,13 +29,9 @@ class OutputError(Exception):
 
 
 class Output:
-    """Sends records and waits for their delivery. Not thread-safe: one stage at a time.
-
-    `waiting_since` is the time (monotonic seconds) since which the brokers have not taken anything, None while they do.
-    """
+    """Sends records and waits for their delivery. Not thread-safe: one stage at a time."""
 
     def __init__(self, kafka: Kafka, client_id: str) -> None:
-        self.waiting_since: float | None = None
         self._failed: list[str] = []
         self._last: tuple[int, int] | None = None
         self._producer = Producer(
@@ -85,19 +81,16 @@ class Output:
         began = told = time.monotonic()
         left = len(self._producer)
         while left and not self._failed:
-            still, left = left, self._producer.flush(1.0)
+            before, left = left, self._producer.flush(1.0)
             now = time.monotonic()
-            if left < still:
-                began, self.waiting_since = now, None
-            elif self.waiting_since is None:
-                self.waiting_since = began
-            if self.waiting_since is not None and now - told > _TELL_SECONDS:
+            if left < before:
+                began = now
+            if now - max(began, told) > _TELL_SECONDS:
                 told = now
                 log.warning("waiting for the brokers: %d records are not delivered for %.0f s", left, now - began)
             if now - began > PATIENCE_SECONDS + 10:
                 msg = f"{left} records are still not delivered"
                 raise OutputError(msg)
-        self.waiting_since = None
         if self._failed:
             msg = f"a record could not be delivered: {self._failed[0]}"
             raise OutputError(msg)

@@ -1,7 +1,7 @@
 """Whether each owned partition moves: the liveness of the enricher, and its lag.
 
 A partition that has records to read and does not move is stuck, however busy the others are. A recovery that reads on
-moves, and so does a chunk that waits for the brokers: restarting would not bring them back.
+moves. While the brokers are away nothing can move, and for a while restarting would not bring them back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Final
 STALLED_SECONDS: Final = 120.0
 """Without progress for so long, while there is something to read, the process is restarted (Faust's rebalances can stall)."""
 
+AWAY_SECONDS: Final = 900.0
+"""For so long brokers that do not answer are an outage; then this process may be the one that cannot reach them."""
+
 Positions = Callable[[], Iterable[tuple[int, int, int]]]
 """(partition, next offset, time of the last record in ms) of every owned partition."""
 
@@ -25,14 +28,12 @@ class _Partition:
 
 
 class Progress:
-    """Told of ends and of turns by the worker, asked by the probes' thread. `waiting` answers whether the brokers are away."""
+    """Told by the worker what happens, asked by the probes' thread."""
 
-    def __init__(
-        self, positions: Positions, waiting: Callable[[], bool], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, positions: Positions, clock: Callable[[], float] = time.monotonic) -> None:
         self._positions = positions
-        self._waiting = waiting
         self._clock = clock
+        self._away_since: float | None = None
         self._ends: dict[int, int] = {}
         self._partitions: dict[int, _Partition] = {}
         self._turned_at = clock()
@@ -53,6 +54,20 @@ class Progress:
         self._assigned = True
         self.turn()
 
+    def away(self) -> None:
+        """The brokers do not answer. To be called again and again, until `answered`."""
+        now = self._clock()
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since <= AWAY_SECONDS:
+            self._turned_at = now
+            for partition in self._partitions.values():
+                partition.moved_at = now
+
+    def answered(self) -> None:
+        """The brokers answer."""
+        self._away_since = None
+
     def seen_ends(self, ends: dict[int, int]) -> None:
         """The end offset of every owned partition, as the brokers have just told."""
         now = self._clock()
@@ -69,11 +84,6 @@ class Progress:
     def stuck(self) -> str | None:
         """Why the process should be restarted; None while all is well."""
         now = self._clock()
-        if self._waiting():
-            self._turned_at = now
-            for partition in self._partitions.values():
-                partition.moved_at = now
-            return None
         if not self._assigned and now - self._turned_at > STALLED_SECONDS:
             return f"no partitions and no recovery for {now - self._turned_at:.0f} s"
         late = {n: now - p.moved_at for n, p in self._partitions.items() if now - p.moved_at > STALLED_SECONDS}

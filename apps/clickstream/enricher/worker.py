@@ -114,21 +114,23 @@ class Worker:
             self.ready = True
 
     async def _tick(self) -> None:
-        if not self.ready or self.app.rebalancing:
-            return
+        owning = self.ready and not self.app.rebalancing
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._look)
+            await asyncio.get_running_loop().run_in_executor(None, self._look, owning)
         except SourceError as error:  # an outage: chunks and commits wait for its end, and so does this
+            self._progress.away()
             log.warning("waiting for the brokers: %s", error)
         except Exception:
             log.exception("idle sessions could not be closed; the process ends, and does it after its restart")
             end_now()
 
-    def _look(self) -> None:
+    def _look(self, owning: bool) -> None:  # noqa: FBT001 - called by position in another thread
         self._refuse_another_topic()
         ends = self._source.ends([partition for partition, _, _ in self._partitions.positions()])
-        self._progress.seen_ends(ends)
-        self._partitions.tick(ends)
+        self._progress.answered()
+        if owning:
+            self._progress.seen_ends(ends)
+            self._partitions.tick(ends)
 
     def _refuse_another_topic(self) -> None:
         """End when the topic was deleted and created anew: its offsets may have passed ours before anybody saw it."""

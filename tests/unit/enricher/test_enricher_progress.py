@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clickstream.enricher.progress import STALLED_SECONDS, Progress
+from clickstream.enricher.progress import AWAY_SECONDS, STALLED_SECONDS, Progress
 
 LATE = STALLED_SECONDS + 2
 
@@ -15,10 +15,8 @@ class Enricher:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.next = {0: 10, 1: 10}
-        self.away = False
         self.progress = Progress(
             lambda: [(partition, offset, 0) for partition, offset in self.next.items()],
-            lambda: self.away,
             lambda: self.now,
         )
         self.progress.assigned()
@@ -57,13 +55,23 @@ def test_partitions_that_move_slowly_are_well(enricher: Enricher) -> None:
 
 def test_an_outage_of_the_brokers_is_no_standstill(enricher: Enricher) -> None:
     enricher.seconds(5, {0: 9_999, 1: 9_999})
-    enricher.away = True
-    for _ in range(30):
+    for _ in range(60):
         enricher.now += 10
+        enricher.progress.away()
         assert enricher.progress.stuck() is None
-    enricher.away = False
+    enricher.progress.answered()
     assert enricher.progress.stuck() is None
     enricher.seconds(LATE, {0: 9_999, 1: 9_999})
+    assert enricher.progress.stuck() is not None
+
+
+def test_brokers_that_are_away_for_a_quarter_of_an_hour_may_be_out_of_reach_for_this_process(
+    enricher: Enricher,
+) -> None:
+    enricher.progress.revoked()
+    for _ in range(int(AWAY_SECONDS + 2 * LATE) // 10):
+        enricher.now += 10
+        enricher.progress.away()
     assert enricher.progress.stuck() is not None
 
 
