@@ -79,16 +79,16 @@ def test_what_is_no_address_is_none(text):
 
 @given(st.text(max_size=80), st.lists(st.text(max_size=40), max_size=4))
 def test_no_header_is_too_strange(peer, forwarded):
-    client_address(peer, forwarded, (ip_network("10.0.0.0/8"),))
+    client_address(peer, forwarded, forwarded, (ip_network("10.0.0.0/8"),))
 
 
 @given(st.lists(v4.map(str), max_size=6))
 def test_an_untrusted_peer_is_the_client_whatever_it_claims(claimed):
     trusted = (ip_network("10.0.0.0/8"),)
-    assert client_address("203.0.113.9", [", ".join(claimed)], trusted) == ip_address("203.0.113.9")
+    assert client_address("203.0.113.9", [", ".join(claimed)], [], trusted) == ip_address("203.0.113.9")
 
 
 def test_lines_of_the_header_are_one_list():
     trusted = (ip_network("10.0.0.0/8"),)
-    found = client_address("10.0.0.1", ["198.51.100.7", "203.0.113.9, 10.0.0.2"], trusted)
+    found = client_address("10.0.0.1", ["198.51.100.7", "203.0.113.9, 10.0.0.2"], [], trusted)
     assert found == ip_address("203.0.113.9")
