@@ -16,16 +16,19 @@ from typing import Final
 
 # Possessive quantifiers: what was scanned once is not scanned again, whatever follows it.
 _PLAIN: Final = re.compile(r"://(?:[^/?# \t\r\n\f\v\"\\@]*+(?:@|\\u0040))++")
+_ESCAPE: Final = r"\\u(?!002[2fF3]|003[fF]|0040|005[cC])[0-9a-fA-F]{4}"
 # `:\/\/` and `\u002f`, as JSON may write them.
 _ESCAPED: Final = re.compile(
     r"((?::|\\u003[aA])(?:\\?/|\\u002[fF]){2})"
-    r"(?:(?:[^/?# \t\r\n\f\v\"\\@]|\\u(?!002[2fF3]|003[fF]|0040|005[cC])[0-9a-fA-F]{4})*+(?:@|\\u0040))++"
+    r"(?:(?:[^/?# \t\r\n\f\v\"\\@]|" + _ESCAPE + r")*+(?:@|\\u0040))++"
 )
 # Percent-encoded, perhaps several times over (`%253A`). The level of the slashes or of the colon is that of the URL:
-# what is encoded more often belongs to a user's name or password. `&` ends the value that the URL is.
-_USERINFO: Final = r"(?:(?:[^/?#& \t\r\n\f\v\"\\%@]|%(?!(?P=level)(?:2[fF]|3[fF]|23|40)))*+(?:@|%(?P=level)40))++"
+# what is encoded more often belongs to a user's name or password; what is encoded less often, and `&`, ends the URL.
+_USERINFO: Final = (
+    r"(?:(?:[^/?#& \t\r\n\f\v\"\\%@]|%(?P=level)(?!2[fF]|3[fF]|23|40)|" + _ESCAPE + r")*+(?:@|%(?P=level)40))++"
+)
 _SLASHES_ENCODED: Final = re.compile(r"((?::|%(?:25)*3[aA])%(?P<level>(?:25)*)2[fF]%(?P=level)2[fF])" + _USERINFO)
-_COLON_ENCODED: Final = re.compile(r"(%(?P<level>(?:25)*)3[aA]//)" + _USERINFO)
+_COLON_ENCODED: Final = re.compile(r"(%(?P<level>(?:25)*)3[aA](?:\\?/){2})" + _USERINFO)
 
 
 def without_credentials(text: str) -> str:

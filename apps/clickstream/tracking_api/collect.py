@@ -105,7 +105,7 @@ class CollectEndpoint:
         if method not in self._methods:
             return answers.refusal(answers.METHOD_NOT_ALLOWED).with_headers([self._allow])
         visit = _Visit(collector, head, self._form)
-        answer = visit.answer_to_head() if method == "HEAD" else await visit.traced_answer(self._route, receive)
+        answer = await (visit.answer_to_head() if method == "HEAD" else visit.traced_answer(self._route, receive))
         if answer is Gone.GONE:
             return answer
         return answer.with_headers(cors.readable(collector.access, head.origin, head.key))
@@ -123,12 +123,12 @@ class _Visit:
         self._received_at = collector.clock()
         self._traceparent = head.traceparent
 
-    def answer_to_head(self) -> Answer:
+    async def answer_to_head(self) -> Answer:
         """What GET would be answered while Kafka takes records. Nothing is stored, and no event is counted."""
         source = self._collector.access.admit(self._head.key, self._head.origin)
         if isinstance(source, Rejection):
             return answers.refusal(source)
-        refused = judge_pixel(without_key(self._head.query), self._circumstances(source)).refused
+        refused = (await judge_pixel(without_key(self._head.query), self._circumstances(source))).refused
         return answers.refusal(refused[0].rejection) if refused else answers.PIXEL
 
     async def traced_answer(self, route: str, receive: Receive) -> Answer | Gone:
@@ -145,7 +145,8 @@ class _Visit:
         if isinstance(source, Rejection):
             return self._refused(source)
         if self._form is Form.PIXEL:
-            return await self._store(source, judge_pixel(without_key(self._head.query), self._circumstances(source)))
+            query = without_key(self._head.query)
+            return await self._store(source, await judge_pixel(query, self._circumstances(source)))
         body = await read_body(receive)
         match body:
             case Gone():
@@ -159,7 +160,7 @@ class _Visit:
         if isinstance(text, Rejection):
             return await self._store_unreadable(source, body, text)
         circumstances, batch = self._circumstances(source), self._form is Form.BATCH
-        judgement = await judge_batch(text, circumstances) if batch else judge_event(text, circumstances)
+        judgement = await (judge_batch(text, circumstances) if batch else judge_event(text, circumstances))
         if isinstance(judgement, Rejection):
             return await self._store_unreadable(source, text, judgement)
         return await self._store(source, judgement)
@@ -184,7 +185,7 @@ class _Visit:
         places = dict(zip((place for place, _ in judgement.clicks), outcomes, strict=False))
         letters = list(zip(refused, outcomes[len(clicks) :], strict=True))
         late = [
-            judgement.refusal(place, _RECORD_TOO_LARGE)
+            await judgement.refusal(place, _RECORD_TOO_LARGE)
             for place, outcome in places.items()
             if outcome is Outcome.REFUSED
         ]

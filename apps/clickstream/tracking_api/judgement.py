@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 from clickstream.contracts.clicks import Click
 from clickstream.contracts.urls import bytes_without_credentials
-from clickstream.tracking_api import limits
 from clickstream.tracking_api.envelope import read_batch
 from clickstream.tracking_api.events import Circumstances, read_event
 from clickstream.tracking_api.pixel import read_pixel
@@ -20,6 +19,7 @@ from clickstream.tracking_api.rejections import Code, Rejection
 
 _SLICE_BYTES: Final = 32 * 1_024
 _SLICE_EVENTS: Final = 50
+_AT_ONCE_BYTES: Final = 64 * 1_024
 
 
 class RefusedEvent(NamedTuple):
@@ -38,22 +38,33 @@ class Judgement:
     refused: list[RefusedEvent]
     originals: list[bytes]
 
-    def refusal(self, place: int, rejection: Rejection) -> RefusedEvent:
+    async def add(self, place: int, judged: Click | Rejection) -> None:
+        """Note what became of the event at this place."""
+        if isinstance(judged, Click):
+            self.clicks.append((place, judged))
+        else:
+            self.refused.append(await self.refusal(place, judged))
+
+    async def refusal(self, place: int, rejection: Rejection) -> RefusedEvent:
         """The event at this place, refused."""
-        return RefusedEvent(place, bytes_without_credentials(self.originals[place]), rejection)
+        return RefusedEvent(place, await dead_letter_of(self.originals[place]), rejection)
 
 
-def judge_event(text: bytes, circumstances: Circumstances) -> Judgement | Rejection:
+async def judge_event(text: bytes, circumstances: Circumstances) -> Judgement | Rejection:
     """The one event that is the whole text."""
     judged = read_event(text, circumstances)
     if isinstance(judged, Rejection) and judged.code is Code.MALFORMED_JSON:
         return judged
-    return _of_one(text, judged)
+    judgement = Judgement([], [], [text])
+    await judgement.add(0, judged)
+    return judgement
 
 
-def judge_pixel(query: bytes, circumstances: Circumstances) -> Judgement:
+async def judge_pixel(query: bytes, circumstances: Circumstances) -> Judgement:
     """The one event that is a query string (without the write key)."""
-    return _of_one(query, read_pixel(query, circumstances))
+    judgement = Judgement([], [], [query])
+    await judgement.add(0, read_pixel(query, circumstances))
+    return judgement
 
 
 async def judge_batch(text: bytes, circumstances: Circumstances) -> Judgement | Rejection:
@@ -69,27 +80,14 @@ async def judge_batch(text: bytes, circumstances: Circumstances) -> Judgement | 
         if judged_bytes > _SLICE_BYTES or judged_events > _SLICE_EVENTS:
             await asyncio.sleep(0)
             judged_bytes = judged_events = 0
-        _add(judgement, place, read_event(event, circumstances))
+        await judgement.add(place, read_event(event, circumstances))
         judged_bytes += len(event)
         judged_events += 1
     return judgement
 
 
-async def dead_letter_of(body: bytes) -> bytes:
-    """What is kept of a body that cannot be taken apart: its bytes, less credentials in URLs."""
-    if len(body) <= limits.BODY_BYTES:
-        return bytes_without_credentials(body)
-    return await asyncio.to_thread(bytes_without_credentials, body)  # megabytes that were compressed well
-
-
-def _of_one(original: bytes, judged: Click | Rejection) -> Judgement:
-    judgement = Judgement([], [], [original])
-    _add(judgement, 0, judged)
-    return judgement
-
-
-def _add(judgement: Judgement, place: int, judged: Click | Rejection) -> None:
-    if isinstance(judged, Click):
-        judgement.clicks.append((place, judged))
-    else:
-        judgement.refused.append(judgement.refusal(place, judged))
+async def dead_letter_of(original: bytes) -> bytes:
+    """What is kept of refused bytes: all of them, less credentials in URLs."""
+    if len(original) <= _AT_ONCE_BYTES:
+        return bytes_without_credentials(original)
+    return await asyncio.to_thread(bytes_without_credentials, original)
