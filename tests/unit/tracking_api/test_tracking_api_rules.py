@@ -6,6 +6,7 @@ import clickstream.tracking_api
 from clickstream.contracts import dead_letters
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.access import Access, SourceAccess
+from clickstream.tracking_api.head import read_head
 from clickstream.tracking_api.lifecycle import Lifecycle, Phase
 from clickstream.tracking_api.openapi import openapi
 from clickstream.tracking_api.rejections import STATUS, Code
@@ -64,3 +65,16 @@ def test_the_tracker_is_small_plain_and_calls_nobody_else():
     assert "eval(" not in script
     assert "http://" not in script
     assert script.count("https://") == 1, "the one in the usage"
+
+
+def test_only_a_browsers_request_brings_the_visitors_user_agent():
+    def browser(**headers: bytes) -> bool:
+        raw = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+        return read_head({"query_string": b"", "client": None, "headers": [(b"user-agent", b"x"), *raw]}).browser
+
+    assert browser(origin=b"https://shop.example")
+    assert browser(origin=b"null")
+    for name in ("sec_fetch_site", "sec_fetch_mode", "sec_fetch_dest", "sec_fetch_user"):
+        assert browser(**{name: b"cross-site"})
+    assert not browser()
+    assert not browser(referer=b"https://shop.example/", sec_gpc=b"1", accept=b"*/*")
