@@ -74,7 +74,7 @@ def read_batch(text: bytes) -> Batch | Rejection:
     plain = without_surrogates(text)
     members = _read_members(plain)
     if isinstance(members, Rejection):
-        return members
+        return _not_utf8(text) or members
     try:
         events = [
             bytes(event) for event in msgspec.structs.astuple(_events.decode(members.events)) if event is not _ABSENT
@@ -111,6 +111,14 @@ def _no_object(text: bytes, error: msgspec.DecodeError | UnicodeDecodeError | Re
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         return fault(malformed)
     return _NO_OBJECT
+
+
+def _not_utf8(text: bytes) -> Rejection | None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return fault(error)
+    return None
 
 
 def _nothing_else(text: bytes, members: _Members) -> bool:

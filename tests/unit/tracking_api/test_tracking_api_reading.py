@@ -191,7 +191,7 @@ NO_JSON = [
     b'["\x1f"]', b'["\\x00"]', b'["\\u00A"]', b"['a']", b'["a"', b"[1", b"[1]x", b"[1]]", b"[[1]", b"[]\0", b"[1]#", b"1 2",
     b"01", b"nul", b"truth", b'"', b'{"a":1,}', b'{"a"}', b"{a:1}", b'{"a":1 "b":2}', b'{"a":1,,"b":2}', b'{"events":[1]}x',
     b'{"events":1,}', b'{"events":[1,]}', b'{"x":1,"events":[1],}', b"\xef\xbb\xbf", b"", b" ", b"<a>", b"/**/[1]", b"[\xff\xff",
-    "[1]".encode("utf-16"),
+    "[1]".encode("utf-16"), b'["\xff"]', b'{"a":"\xc0\xaf"}', b'["\xed\xa0\x80"]', '["é"]'.encode("latin-1"),
 ]  # fmt: skip
 
 
