@@ -69,7 +69,9 @@ async def judge_pixel(query: bytes, circumstances: Circumstances) -> Judgement:
 
 async def judge_batch(text: bytes, circumstances: Circumstances) -> Judgement | Rejection:
     """The events of a batch."""
+    await _turn(text)
     batch = read_batch(text)
+    await _turn(text)
     if isinstance(batch, Rejection):
         return batch
     if batch.sent_at is not None:
@@ -84,6 +86,12 @@ async def judge_batch(text: bytes, circumstances: Circumstances) -> Judgement | 
         judged_bytes += len(event)
         judged_events += 1
     return judgement
+
+
+async def _turn(text: bytes) -> None:
+    """Let others have their turn before the next step, where the steps of a text are long ones."""
+    if len(text) > _AT_ONCE_BYTES:
+        await asyncio.sleep(0)
 
 
 async def dead_letter_of(original: bytes) -> bytes:

@@ -346,4 +346,7 @@ async def longest_turn(form: Form, content: bytes) -> float:
 
 @pytest.mark.parametrize(("form", "content"), LARGEST.values(), ids=LARGEST)
 def test_the_largest_requests_leave_the_event_loop_to_others_at_least_every_50_ms(form, content):
-    assert min(asyncio.run(longest_turn(form, content)) for _ in range(2)) < 0.05
+    turns = []
+    while not turns or (min(turns) >= 0.05 and len(turns) < 5):  # a busy machine makes a turn longer, never shorter
+        turns.append(asyncio.run(longest_turn(form, content)))
+    assert min(turns) < 0.05
