@@ -76,7 +76,7 @@ class Privacy(_Spec, frozen=True):
 
 
 class TrackingApi(_Spec, frozen=True):
-    """Settings of the tracking API. `trustedProxies`: CIDRs whose X-Forwarded-For is believed."""
+    """Settings of the tracking API. `trustedProxies`: CIDRs whose X-Forwarded-For, or Forwarded, is believed."""
 
     trusted_proxies: list[str] = []
     privacy: Privacy = Privacy()

@@ -16,6 +16,8 @@ DAY_MS: Final = 86_400_000
 FUTURE_TOLERANCE_MS: Final = 60_000
 BELIEVED_PAST_MS: Final = 30 * DAY_MS
 BELIEVED_FUTURE_MS: Final = 2 * DAY_MS
+EARLIEST_BELIEVED_MS: Final = 946_684_800_000
+"""2000-01-01T00:00:00Z. No click is older: a clock that says so was never set."""
 MAX_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z; the smallest accepted time is 0, 1970."""
 
@@ -64,12 +66,11 @@ def event_time(timestamp: int, sent_at: int | None, received_at: int) -> int:
     """When the click happened, by the server's clock. All in ms.
 
     The client's clock error is `received_at - sent_at` where sent_at is given. A time more than 60 s in the future
-    is received_at instead, *before* it can move stream time; a time before 1970 is 1970.
+    is received_at instead, *before* it can move stream time, and so is one before 2000, which is a clock that was never
+    set; the click's own `timestamp` keeps what the client said.
     """
     t = timestamp if sent_at is None else timestamp + received_at - sent_at
-    if t > received_at + FUTURE_TOLERANCE_MS:
-        return received_at
-    return max(t, 0)
+    return t if EARLIEST_BELIEVED_MS <= t <= received_at + FUTURE_TOLERANCE_MS else received_at
 
 
 def storage_day(timestamp: int, received_at: int) -> str:

@@ -35,8 +35,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
     """All topics of the pipeline, changelogs included. Topics that joins read belong to their owners."""
     names, topics = pipeline.names, pipeline.kafka.topics
     return (
-        # The brokers' clock, not the producers': it bounds what a pod with a wrong clock can do to other users' sessions.
-        _log(names.raw_clicks, topics.raw_clicks, {"message.timestamp.type": "LogAppendTime"}),
+        _log(names.raw_clicks, topics.raw_clicks),
         _log(names.enriched_clicks, topics.enriched_clicks),
         Topic(
             names.sessions,
@@ -48,8 +47,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "delete.retention.ms": str(7 * _DAY_MS),
                 # A paused enricher that wakes up may write an older version after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
-                "max.message.bytes": str(RECORD_BYTES),
-                **_in_sync(topics.sessions.replicas),
+                **_common(topics.sessions.replicas),
             },
         ),
         _log(names.dead_letters, topics.dead_letters),
@@ -66,10 +64,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "segment.bytes": str(64 << 20),
                 "segment.ms": str(_HOUR_MS),
                 "min.cleanable.dirty.ratio": "0.2",
-                # The brokers' clock again: the enricher takes the time of idle partitions from it.
-                "message.timestamp.type": "LogAppendTime",
-                "max.message.bytes": str(RECORD_BYTES),
-                **_in_sync(topics.raw_clicks.replicas),
+                **_common(topics.raw_clicks.replicas),
             },
         ),
     )
@@ -81,21 +76,17 @@ def groups_of(pipeline: Pipeline) -> tuple[str, ...]:
     return (names.enricher_group, *(names.sink_group(sink) for sink in SINKS))
 
 
-def _log(name: str, spec: TopicSpec, config: Mapping[str, str] | None = None) -> Topic:
-    return Topic(
-        name,
-        spec.partitions,
-        spec.replicas,
-        {
-            "cleanup.policy": "delete",
-            "retention.ms": str(duration_ms(spec.retention)),
-            "max.message.bytes": str(RECORD_BYTES),
-            **_in_sync(spec.replicas),
-            **(config or {}),
-        },
-    )
+def _log(name: str, spec: TopicSpec) -> Topic:
+    config = {"cleanup.policy": "delete", "retention.ms": str(duration_ms(spec.retention))}
+    return Topic(name, spec.partitions, spec.replicas, config | _common(spec.replicas))
 
 
-def _in_sync(replicas: int | None) -> dict[str, str]:
-    """What acks=all means: with three copies or more, two have the record; otherwise the brokers' own rule counts."""
-    return {"min.insync.replicas": "2"} if replicas is not None and replicas >= 3 else {}
+def _common(replicas: int | None) -> dict[str, str]:
+    config = {
+        "max.message.bytes": str(RECORD_BYTES),
+        # The brokers' clock, not the producers': it bounds what a pod with a wrong clock can do to others' sessions,
+        # tells the enricher the time of idle partitions, and brokers refuse no record for its time.
+        "message.timestamp.type": "LogAppendTime",
+    }
+    # What acks=all means: with three copies or more, two have the record; otherwise the brokers' own rule counts.
+    return config | ({"min.insync.replicas": "2"} if replicas is not None and replicas >= 3 else {})

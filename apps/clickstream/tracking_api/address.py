@@ -1,30 +1,44 @@
 """Client addresses: whom to believe about them, and what is kept of them.
 
-`X-Forwarded-For` can be written by anybody, so an entry counts only when the hop that added it is a trusted proxy.
+`X-Forwarded-For` and `Forwarded` (RFC 7239) can be written by anybody, so an entry counts only when the hop that added
+it is a trusted proxy. Where a request has both, `X-Forwarded-For` counts: a proxy that writes only that one hands on
+whatever `Forwarded` its client has invented. Other headers (X-Real-IP, True-Client-IP, CF-Connecting-IP, …) have no
+list of hops, so that nothing tells who wrote them: they are ignored.
+
 Deliberately absent: any use of the address for a decision; it is data for geography and bots, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_MAX_HOPS = 32
+_MAX_HOPS: Final = 32
+_MAX_LENGTH: Final = 64
+# A quoted string without an end goes on to the end of the text: read once, never again from its next character.
+_QUOTED: Final = r'"(?:[^"\\]|\\.?)*+(?:"|$)'
+_ELEMENTS: Final = re.compile(rf'(?:[^",]|{_QUOTED})++', re.DOTALL)
+_PAIRS: Final = re.compile(rf'(?:[^";]|{_QUOTED})++', re.DOTALL)
 
 
-@lru_cache(maxsize=8_192)
 def parse_address(text: str) -> Address | None:
     """The address in `203.0.113.9`, `203.0.113.9:443`, `2001:db8::1`, `[2001:db8::1]:443`; None for anything else.
 
-    A zone (`%eth0`) is cut; an IPv4 address that is written as IPv6 (mapped) becomes IPv4.
+    White space and quotation marks around it do not count, a zone (`%eth0`) is cut; an IPv4 address that is written as
+    IPv6 (mapped) becomes IPv4.
     """
-    text = text.strip()
-    if len(text) > 64:
-        return None
+    text = text.strip().strip('"')
+    return _parsed(text) if len(text) <= _MAX_LENGTH else None  # before the cache, which would keep it
+
+
+@lru_cache(maxsize=8_192)
+def _parsed(text: str) -> Address | None:
     if text.startswith("["):
         text, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not (rest[0] == ":" and rest[1:].isdecimal())):
@@ -42,24 +56,48 @@ def parse_address(text: str) -> Address | None:
     return address
 
 
-def client_address(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, ...]) -> Address | None:
-    """Who sent the request: the rightmost address of peer and X-Forwarded-For that is no trusted proxy.
+def client_address(
+    peer: str | None, x_forwarded_for: Sequence[str], forwarded: Sequence[str], trusted: tuple[Network, ...]
+) -> Address | None:
+    """Who sent the request: the rightmost address of the peer and of the hops named in the header that is no trusted proxy.
 
-    `forwarded` are the header's lines in order. An entry that is no address ends the search: what stands left of
-    it cannot be believed, so the proxy that passed it on is the best answer.
+    The headers are given as their lines in order. An entry that is no address ends the search: what stands left of it
+    cannot be believed, so the proxy that passed it on is the best answer.
     """
     address = parse_address(peer) if peer else None
     if address is None or not trusted or not _within(address, trusted):
         return address
-    entries = [entry for line in forwarded for entry in line.split(",")]
-    for entry in reversed(entries[-_MAX_HOPS:]):
-        hop = parse_address(entry)
+    hops = _x_forwarded_for(x_forwarded_for) if x_forwarded_for else _forwarded(forwarded)
+    for number, entry in enumerate(hops):
+        hop = parse_address(entry) if number < _MAX_HOPS else None
         if hop is None:
             break
         address = hop
         if not _within(hop, trusted):
             break
     return address
+
+
+def _x_forwarded_for(lines: Sequence[str]) -> Iterator[str]:
+    """The entries, the last one first. Empty ones are none: they come from commas at an end or in a row."""
+    for line in reversed(lines):
+        yield from (entry for entry in reversed(line.split(",")) if entry.strip())
+
+
+def _forwarded(lines: Sequence[str]) -> Iterator[str]:
+    """What the elements' `for` says, the last one first; empty for an element that says nothing of the kind."""
+    for line in reversed(lines):
+        for element in reversed(_ELEMENTS.findall(line)):
+            if element.strip():
+                yield _for(element)
+
+
+def _for(element: str) -> str:
+    for pair in _PAIRS.findall(element):
+        name, _, value = pair.partition("=")
+        if name.strip().lower() == "for":
+            return str(value)
+    return ""
 
 
 @lru_cache(maxsize=8_192)

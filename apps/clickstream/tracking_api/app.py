@@ -26,11 +26,11 @@ from clickstream.contracts.geoip import GeoIP
 from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.telemetry import Telemetry
 from clickstream.tracking_api import answers
+from clickstream.tracking_api.admission import Admission
 from clickstream.tracking_api.availability import Availability
-from clickstream.tracking_api.collect import CollectEndpoint, Collector
+from clickstream.tracking_api.collect import CollectEndpoint, Collector, Form
 from clickstream.tracking_api.docs_page import docs_page
 from clickstream.tracking_api.instruments import Instruments
-from clickstream.tracking_api.judgement import judge_batch, judge_one
 from clickstream.tracking_api.lifecycle import Lifecycle, Phase
 from clickstream.tracking_api.openapi import openapi
 from clickstream.tracking_api.producer import RecordProducer
@@ -53,6 +53,8 @@ class CollectingApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None and scope["type"] == "http" and scope["method"] == "TRACE":
+            endpoint = _refuse_trace
         await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
 
 
@@ -68,7 +70,7 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal collector
         pipeline = settings.process.pipeline
-        producer = RecordProducer(_producer_config(settings), Availability(time.monotonic))
+        producer = RecordProducer(_producer_config(settings), Admission(Availability(time.monotonic)))
         geoip = await asyncio.to_thread(GeoIP, pipeline.enricher.geoip)
         records = Records(pipeline.names, by_session=pipeline.enricher.group_by == "session_id")
         collector = Collector(
@@ -83,23 +85,19 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
         )
         geoip.watch(telemetry)
         topics = [pipeline.names.raw_clicks, pipeline.names.dead_letters]
-        warm_up = asyncio.create_task(asyncio.to_thread(producer.warm_up, topics))
+        watch = asyncio.create_task(asyncio.to_thread(producer.watch_partitions, topics))
         lifecycle.phase = Phase.SERVING
         yield
         lifecycle.phase = Phase.DRAINING
-        await warm_up
         geoip.close()
         left = await asyncio.to_thread(producer.close, _FLUSH_SECONDS)
+        await watch
         if left:
             _log.warning("%d records were not delivered; none of them was acknowledged", left)
 
     document = openapi()
     app = CollectingApp(
-        {
-            "/v1/events": CollectEndpoint("POST", "/v1/events", judge_one, the_collector),
-            "/v1/events/batch": CollectEndpoint("POST", "/v1/events/batch", judge_batch, the_collector),
-            "/v1/pixel.gif": CollectEndpoint("GET", "/v1/pixel.gif", None, the_collector),
-        },
+        {form.value: CollectEndpoint(form, the_collector) for form in Form},
         title=document["info"]["title"],
         lifespan=lifespan,
         docs_url=None,
@@ -167,6 +165,13 @@ def _producer_config(settings: TrackingSettings) -> dict[str, Any]:
         "queue.buffering.max.messages": settings.queue_max_messages,
         "queue.buffering.max.kbytes": settings.queue_max_kbytes,
     }
+
+
+async def _refuse_trace(_: Scope, __: Receive, send: Send) -> None:
+    """TRACE is for no path: an answer would hold what proxies have added to the request."""
+    answer = answers.refusal(answers.METHOD_NOT_ALLOWED).with_headers([(b"allow", b"GET, HEAD, POST, OPTIONS")])
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

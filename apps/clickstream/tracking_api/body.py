@@ -25,6 +25,8 @@ _GZIP = Rejection(Code.MALFORMED_GZIP, "$", "the body is not exactly one whole g
 _BOMB = Rejection(
     Code.DECOMPRESSED_TOO_LARGE, "$", f"a body has at most {limits.DECOMPRESSED_BYTES} bytes after decompression"
 )
+_MAX_CONTENT_TYPE = 256
+"""Bytes of the header: no longer one is worth its place in the cache."""
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -57,7 +59,7 @@ async def read_body(receive: Receive, seconds: float = limits.BODY_SECONDS) -> b
 
 def decode_body(body: bytes, content_type: bytes, content_encoding: bytes) -> bytes | Rejection:
     """The JSON text in a body, compression undone."""
-    if not _media_type_is_taken(content_type):
+    if len(content_type) > _MAX_CONTENT_TYPE or not _media_type_is_taken(content_type):
         return _MEDIA_TYPE
     match content_encoding.strip().lower():
         case b"" | b"identity":

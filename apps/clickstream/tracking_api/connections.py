@@ -15,6 +15,7 @@ from clickstream.tracking_api import limits
 
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_PIECE_BYTES: Final = 16 * 1_024
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -36,13 +37,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives before a head is complete."""
-        super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        """Count what arrives before a head is complete; in pieces, since one read may bring more than a whole head may be."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            super().data_received(piece)
+            if self._in_head:
+                self._head_bytes += len(piece)
+                if self._head_bytes > limits.HEAD_BYTES and not self.transport.is_closing():
+                    self.transport.write(_TOO_LARGE)
+                    self.transport.close()
+            if self.transport.is_closing():
+                break
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""

@@ -33,9 +33,9 @@ def readable(access: Access, origin: str | None, key: bytes | None) -> Headers:
 
 
 def preflight(access: Access, origin: str | None, key: bytes | None) -> Answer:
-    """The answer to OPTIONS: 204 for an origin that may send, otherwise 403; without an Origin just the methods."""
+    """The answer to OPTIONS: 204 for an origin that may send, otherwise 403; without an Origin nothing but the status."""
     if origin is None:
-        return Answer(204, [(b"allow", b"GET, POST, OPTIONS")], b"")
+        return Answer(204, [], b"")
     if not access.readable_by(origin, key):
         return refusal(_REFUSED).with_headers([_VARY])
     return Answer(204, [(b"access-control-allow-origin", origin.encode("latin-1")), _VARY, *_PREFLIGHT], b"")

@@ -1,4 +1,4 @@
-"""Readers of single fields of a parsed event: type, length, emptiness, NUL characters, times.
+"""Readers of single fields of a parsed event: type, length, emptiness, NUL characters, credentials in URLs, times.
 
 A reader raises `RefusedError`, which carries the rejection as data; it never leaves `events` and `envelope`, whose
 callers see `… | Rejection`. It is there so that a reader can stop its caller without an `if` after every field.
@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from clickstream.contracts.clicks import Scalar
 from clickstream.contracts.times import parse_rfc3339
+from clickstream.contracts.urls import without_credentials
 from clickstream.tracking_api import limits
+from clickstream.tracking_api.long_urls import longer, shortened
 from clickstream.tracking_api.rejections import Code, Rejection
 
 _MIN_INT: Final = -(2**63)
@@ -25,32 +27,31 @@ class RefusedError(Exception):
         self.rejection = Rejection(code, path, message)
 
 
-def required_text(event: dict[str, Any], name: str, most: int) -> str:
-    """A non-empty string of at most so many bytes."""
-    text = optional_text(event, name, most)
-    if text is None:
-        if event.get(name) is None:
-            raise RefusedError(Code.MISSING_FIELD, f"$.{name}", "this field must be given")
-        raise RefusedError(Code.EMPTY, f"$.{name}", "this field must not be empty")
-    return text
+def required_id(event: dict[str, Any], name: str, most: int) -> str:
+    """A non-empty string of at most so many bytes, kept as it is: no two ids may become one."""
+    return _given(event, name, _short(_text(event, name), name, most))
+
+
+def required_url(event: dict[str, Any], name: str, most: int) -> str:
+    """A URL, or whatever else was given for one, as `optional_url` reads it; not empty."""
+    return _given(event, name, optional_url(event, name, most))
+
+
+def optional_url(event: dict[str, Any], name: str, most: int) -> str | None:
+    """A string of at most so many bytes, a long query cut; None when it is absent, null or empty."""
+    text = uncut_text(event, name)
+    return _short(text if text is None else shortened(text, most), name, most)
 
 
 def optional_text(event: dict[str, Any], name: str, most: int) -> str | None:
     """A string of at most so many bytes; None when it is absent, null or empty."""
-    text = uncut_text(event, name)
-    if text is not None and longer(text, most):
-        raise RefusedError(Code.TOO_LONG, f"$.{name}", f"at most {most} bytes")
-    return text
+    return _short(uncut_text(event, name), name, most)
 
 
 def uncut_text(event: dict[str, Any], name: str) -> str | None:
     """A string of any length; None when it is absent, null or empty."""
-    text = event.get(name)
-    if text is None:
-        return None
-    if type(text) is not str:
-        raise RefusedError(Code.WRONG_TYPE, f"$.{name}", "must be a string")
-    return without_nul(text) or None
+    text = _text(event, name)
+    return text if text is None else without_credentials(text)
 
 
 def optional_time(event: dict[str, Any], name: str) -> int | None:
@@ -78,7 +79,7 @@ def property_name(name: str, path: str) -> str:
     """A non-empty name of at most 256 bytes."""
     if not name:
         raise RefusedError(Code.EMPTY, path, "a property's name must not be empty")
-    name = without_nul(name)
+    name = without_credentials(without_nul(name))
     if longer(name, limits.PROPERTY_NAME_BYTES):
         raise RefusedError(Code.TOO_LONG, path, f"a property's name has at most {limits.PROPERTY_NAME_BYTES} bytes")
     return name
@@ -87,7 +88,7 @@ def property_name(name: str, path: str) -> str:
 def scalar(value: Scalar, path: str) -> Scalar:
     """A property's value, a number of which fits into 64 bits."""
     if isinstance(value, str):
-        value = without_nul(value)
+        value = without_credentials(without_nul(value))
         if longer(value, limits.STRING_BYTES):
             raise RefusedError(Code.TOO_LONG, path, f"a property's value has at most {limits.STRING_BYTES} bytes")
     elif type(value) is int and not _MIN_INT <= value <= _MAX_INT:
@@ -95,9 +96,27 @@ def scalar(value: Scalar, path: str) -> Scalar:
     return value
 
 
-def longer(text: str, most: int) -> bool:
-    """Whether a text has more than so many bytes of UTF-8."""
-    return len(text) > most or (not text.isascii() and len(text.encode()) > most)
+def _text(event: dict[str, Any], name: str) -> str | None:
+    text = event.get(name)
+    if text is None:
+        return None
+    if type(text) is not str:
+        raise RefusedError(Code.WRONG_TYPE, f"$.{name}", "must be a string")
+    return without_nul(text) or None
+
+
+def _short(text: str | None, name: str, most: int) -> str | None:
+    if text is not None and longer(text, most):
+        raise RefusedError(Code.TOO_LONG, f"$.{name}", f"at most {most} bytes")
+    return text
+
+
+def _given(event: dict[str, Any], name: str, text: str | None) -> str:
+    if text is not None:
+        return text
+    if event.get(name) is None:
+        raise RefusedError(Code.MISSING_FIELD, f"$.{name}", "this field must be given")
+    raise RefusedError(Code.EMPTY, f"$.{name}", "this field must not be empty")
 
 
 def without_nul(text: str) -> str:

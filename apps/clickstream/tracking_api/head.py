@@ -11,13 +11,17 @@ from starlette.types import Scope
 from clickstream.tracking_api.pixel import write_key_in
 
 _SAMPLED: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
+_SEVERAL: Final = b"several"
+"""Two lines are one list of two encodings, of which none is taken."""
 
 
 @dataclass(slots=True)
 class Head:
     """Header values as bytes, absent ones empty; `origin` and `user_agent` as text. `key` is the header's, else the query's.
 
-    `traceparent` is None unless the caller sampled the trace. `private` is the Sec-GPC signal.
+    `browser`: only a browser sends such a head (Origin, Sec-Fetch-…), so that its User-Agent is the visitor's.
+    `traceparent` is None unless the caller sampled the trace. `private` is the Sec-GPC signal. `forwarded` and
+    `x_forwarded_for` are the lines of these headers in order.
     """
 
     query: bytes
@@ -27,8 +31,10 @@ class Head:
     content_type: bytes = b""
     content_encoding: bytes = b""
     user_agent: str | None = None
+    browser: bool = False
     traceparent: str | None = None
     private: bool = False
+    x_forwarded_for: list[str] = field(default_factory=list)
     forwarded: list[str] = field(default_factory=list)
 
 
@@ -42,14 +48,18 @@ def read_head(scope: Scope) -> Head:  # noqa: C901 - one case a header
                 head.key = value
             case b"origin":
                 head.origin = value.decode("latin-1")
+                head.browser = True
+            case b"sec-fetch-site" | b"sec-fetch-mode" | b"sec-fetch-dest" | b"sec-fetch-user":
+                head.browser = True
             case b"content-type":
                 head.content_type = value
             case b"content-encoding":
-                # Several lines are one list.
-                head.content_encoding = head.content_encoding + b"," + value if head.content_encoding else value
+                head.content_encoding = _SEVERAL if head.content_encoding else value
             case b"user-agent":
                 head.user_agent = value.decode("utf-8", "replace")
             case b"x-forwarded-for":
+                head.x_forwarded_for.append(value.decode("latin-1"))
+            case b"forwarded":
                 head.forwarded.append(value.decode("latin-1"))
             case b"traceparent" if _SAMPLED.fullmatch(value):
                 head.traceparent = value.decode()

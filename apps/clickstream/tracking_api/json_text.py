@@ -14,11 +14,13 @@ import msgspec
 from clickstream.tracking_api.rejections import Code, Rejection
 
 _BOM: Final = b"\xef\xbb\xbf"
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-# One escape at a time, so that the `\\` of `\\ud83d` is not taken for the start of an escape. Only group 1 is lone.
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+# High ones that no low one follows, low ones that follow no high one; for texts in which `\\` is masked.
+_LONE: Final = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
+_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _POSITION: Final = re.compile(r"\(byte (\d+)\)")
 _decoder: Final = msgspec.json.Decoder()
 
@@ -30,9 +32,40 @@ def without_bom(text: bytes) -> bytes:
 
 def repaired(text: bytes) -> bytes:
     r"""The text with each lone surrogate escape replaced by `\ufffd`; as long as before, byte for byte."""
-    if _SURROGATE.search(text) is None:
+    if b"\\ud" not in text and b"\\uD" not in text:
         return text
-    return _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], text)
+    masked = _masked(text)
+    return text if masked is None else _unmasked(_LONE.sub(rb"\\ufffd", masked))
+
+
+def without_surrogates(text: bytes) -> bytes:
+    """The text with another character in the place of each surrogate escape, as long as before.
+
+    It has the same values at the same places: for finding out where they lie, not what they are.
+    """
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return text
+    masked = _masked(text)
+    return text if masked is None else _unmasked(masked.replace(rb"\ud", rb"\u0").replace(rb"\uD", rb"\u0"))
+
+
+def deeper(text: bytes, levels: int) -> bool:
+    """Whether a (well-formed) JSON text nests more objects and arrays than so many."""
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    outside = text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
+    brackets = b"".join(outside).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(levels):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level
+    return bool(brackets)
+
+
+def without_nul_escapes(text: bytes) -> bytes:
+    r"""The (well-formed) JSON text with U+FFFD in the place of each `\u0000`."""
+    if rb"\u0000" not in text:
+        return text
+    masked = text.replace(rb"\\", b"\0\0")
+    return _unmasked(masked.replace(rb"\u0000", b"\xef\xbf\xbd"))
 
 
 def parse(text: bytes) -> Any | Rejection:
@@ -54,3 +87,12 @@ def fault(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> R
     found = _POSITION.search(str(error))
     where = f" at byte {found[1]}" if found else ": it ends too early"
     return Rejection(Code.MALFORMED_JSON, "$", f"not JSON{where}")
+
+
+def _masked(text: bytes) -> bytes | None:
+    r"""The text with each `\\` replaced, so that every backslash left begins an escape; None where it is no JSON anyhow."""
+    return None if b"\0" in text else text.replace(rb"\\", b"\0\0")
+
+
+def _unmasked(text: bytes) -> bytes:
+    return text.replace(b"\0\0", rb"\\")

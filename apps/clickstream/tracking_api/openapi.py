@@ -10,15 +10,16 @@ from typing import Any
 from clickstream.contracts.dead_letters import VERSION
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.rejections import STATUS, Code
+from clickstream.tracking_api.schemas import schemas
 
-_TIME = {"type": "string", "format": "date-time"}
 _UNCOUNTED = {Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED, Code.INTERNAL}
 _NOT_IN_BODIES = {
     *(Code.BODY_TIMEOUT, Code.BODY_TOO_LARGE, Code.DECOMPRESSED_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
     *(Code.UNSUPPORTED_ENCODING, Code.MALFORMED_GZIP, Code.MALFORMED_JSON),
 }
-_ONLY_BATCH = {Code.EMPTY_BATCH, Code.TOO_MANY_EVENTS, Code.UNKNOWN_FIELD}
-_ONLY_PIXEL = {Code.MALFORMED_QUERY, Code.REPEATED_FIELD}
+_NOT_IN_EVENTS = {Code.REPEATED_FIELD, Code.MALFORMED_QUERY, Code.EMPTY_BATCH, Code.TOO_MANY_EVENTS, Code.UNKNOWN_FIELD}
+_NOT_IN_BATCHES = {Code.MALFORMED_QUERY}
+_NOT_IN_PIXELS = {Code.EMPTY_BATCH, Code.TOO_MANY_EVENTS, Code.UNKNOWN_FIELD}
 _MEANINGS = {
     400: "The body cannot be read.",
     401: "No write key.",
@@ -27,7 +28,7 @@ _MEANINGS = {
     413: "Too large: the body, the batch or an event.",
     415: "The Content-Type is not JSON or plain text in UTF-8, or the Content-Encoding is not gzip.",
     422: "No event was accepted.",
-    503: "Kafka did not take the events in time. Send the same request again, event_ids unchanged, after Retry-After.",
+    503: "Kafka did not take all of it in time. Send the request again, event_ids unchanged, after Retry-After.",
 }
 
 
@@ -39,7 +40,9 @@ def openapi() -> dict[str, Any]:
             "title": "clickstream tracking API",
             "version": VERSION,
             "description": "A 2xx means that Kafka has the events on all in-sync replicas. Send an event again, with the "
-            "same event_id, whenever no answer or a 408, 429 or 5xx came: the pipeline stores it once.",
+            "same event_id, whenever no answer or a 408, 429 or 5xx came: the pipeline stores it once. What is refused "
+            "although its write key is known is kept on the topic dead-letters as it was sent (decompressed, and without "
+            "credentials in URLs), but for bodies over the limit or that came too slowly.",
         },
         "security": [{"writeKeyHeader": []}, {"writeKeyQuery": []}],
         "paths": {
@@ -47,7 +50,10 @@ def openapi() -> dict[str, Any]:
             "/v1/events/batch": {
                 "post": _post("Send up to 500 events", "Batch", _accepted("Some events were.", "BatchAnswer"))
             },
-            "/v1/pixel.gif": {"get": _pixel()},
+            "/v1/pixel.gif": {
+                "get": _pixel("Send one event as the query string of an image"),
+                "head": _pixel("What GET would be answered; nothing is stored or counted"),
+            },
             "/healthz": {"get": _plain("Whether the process lives", {"200": "It does."})},
             "/readyz": {
                 "get": _plain("Whether new traffic should come", {"200": "Yes.", "503": "Starting or ending."})
@@ -60,7 +66,7 @@ def openapi() -> dict[str, Any]:
                 "writeKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Write-Key"},
                 "writeKeyQuery": {"type": "apiKey", "in": "query", "name": "key"},
             },
-            "schemas": _schemas(),
+            "schemas": schemas(),
         },
     }
 
@@ -68,15 +74,23 @@ def openapi() -> dict[str, Any]:
 def _post(summary: str, schema: str, accepted: dict[str, Any]) -> dict[str, Any]:
     batch = schema == "Batch"
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
-    codes = set(Code) - _UNCOUNTED - _ONLY_PIXEL - (set() if batch else _ONLY_BATCH)
-    answers = _refusals(codes)
+    answers = _refusals(set(Code) - _UNCOUNTED - (_NOT_IN_BATCHES if batch else _NOT_IN_EVENTS))
+    description = (
+        f"At most {limits.BODY_BYTES} bytes on the wire and {limits.DECOMPRESSED_BYTES} after gzip. "
+        "text/plain is taken for JSON, so that navigator.sendBeacon needs no preflight. "
+    )
     if batch:
-        either = [{"$ref": "#/components/schemas/BatchAnswer"}, {"$ref": "#/components/schemas/Refusal"}]
-        answers["422"]["content"] = {"application/json": {"schema": {"oneOf": either}}}
+        answers["422"]["content"] = _either("BatchAnswer", "Refusal")
+        answers["503"]["content"] = _either("UnstoredBatch", "Refusal")
+        description += (
+            "events and sent_at may be given once: a batch with two lists is refused (repeated_field). "
+            "A 503 may concern a part of the batch: the events at the indices in unstored are to be sent again; the "
+            "others are stored, or refused for good as rejected says. To send the whole batch again is right, too. A 503 "
+            "without unstored concerns all of it."
+        )
     return {
         "summary": summary,
-        "description": f"At most {limits.BODY_BYTES} bytes on the wire and {limits.DECOMPRESSED_BYTES} after gzip. "
-        "text/plain is taken for JSON, so that navigator.sendBeacon needs no preflight.",
+        "description": description,
         "parameters": [
             {"name": "Content-Encoding", "in": "header", "schema": {"enum": ["gzip", "identity"]}},
             {"name": "traceparent", "in": "header", "schema": {"type": "string"}},
@@ -86,8 +100,12 @@ def _post(summary: str, schema: str, accepted: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _pixel() -> dict[str, Any]:
-    event = _schemas()["Event"]
+def _either(*schemas: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas]}}}
+
+
+def _pixel(summary: str) -> dict[str, Any]:
+    event = schemas()["Event"]
     fields = [
         {
             "name": name,
@@ -98,11 +116,13 @@ def _pixel() -> dict[str, Any]:
         for name, schema in event["properties"].items()
     ]
     return {
-        "summary": "Send one event as the query string of an image",
-        "description": "properties is a JSON object; parameters without a meaning of their own become properties.",
+        "summary": summary,
+        "description": "properties is a JSON object; parameters without a meaning of their own become properties. A "
+        "parameter that is given twice is refused. page must be given: the Referer header does not stand in for it. "
+        "A refusal is JSON, not an image.",
         "parameters": fields,
         "responses": {"200": {"description": "The event was accepted.", "content": {"image/gif": {}}}}
-        | _refusals(set(Code) - _UNCOUNTED - _NOT_IN_BODIES - _ONLY_BATCH),
+        | _refusals(set(Code) - _UNCOUNTED - _NOT_IN_BODIES - _NOT_IN_PIXELS),
     }
 
 
@@ -133,85 +153,3 @@ def _plain(summary: str, answers: dict[str, str]) -> dict[str, Any]:
 def _script() -> dict[str, Any]:
     answer = {"description": "The script.", "content": {"text/javascript": {}}}
     return {"summary": "The browser's tracker", "security": [], "responses": {"200": answer}}
-
-
-def _schemas() -> dict[str, Any]:
-    text = {"type": "string"}
-    return {
-        "Event": {
-            "type": "object",
-            "description": f"At most {limits.EVENT_BYTES} bytes. Lengths are bytes of UTF-8. Fields that are not listed "
-            "are kept in properties: scalars as they are, objects and arrays as JSON text.",
-            "required": ["event_id", "timestamp", "user_id", "session_id", "page"],
-            "properties": {
-                "event_id": _text(limits.EVENT_ID_BYTES, "Made by the client, kept across its retries."),
-                "timestamp": _TIME | {"description": "When it happened, by the client's clock, with an offset."},
-                "user_id": _text(limits.ID_BYTES, "Who."),
-                "session_id": _text(limits.ID_BYTES, "The client's own session."),
-                "page": _text(limits.PAGE_BYTES, "URL, path or screen name."),
-                "type": _text(limits.TYPE_BYTES, "What happened.") | {"default": "page_view"},
-                "sent_at": _TIME | {"description": "When it was sent, by the same clock: corrects a wrong one."},
-                "referrer": text | {"maxLength": limits.STRING_BYTES},
-                "title": text | {"maxLength": limits.STRING_BYTES},
-                "user_agent": text
-                | {"description": f"Default: the header. Cut after {limits.USER_AGENT_BYTES} bytes."},
-                "ip": text
-                | {"description": "Default: the client's address. Its country is looked up, then it is anonymized."},
-                "properties": {
-                    "type": "object",
-                    "maxProperties": limits.PROPERTIES,
-                    "propertyNames": {"minLength": 1, "maxLength": limits.PROPERTY_NAME_BYTES},
-                    "additionalProperties": {
-                        "type": ["string", "number", "boolean", "null"],
-                        "maxLength": limits.STRING_BYTES,
-                    },
-                },
-            },
-            "additionalProperties": True,
-        },
-        "Batch": {
-            "type": "object",
-            "required": ["events"],
-            "properties": {
-                "events": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": limits.BATCH_EVENTS,
-                    "items": {"$ref": "#/components/schemas/Event"},
-                },
-                "sent_at": _TIME | {"description": "For the events that have none."},
-            },
-            "additionalProperties": False,
-        },
-        "Accepted": {"type": "object", "required": ["accepted"], "properties": {"accepted": {"const": 1}}},
-        "BatchAnswer": {
-            "type": "object",
-            "required": ["accepted", "rejected"],
-            "properties": {
-                "accepted": {"type": "integer"},
-                "rejected": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["index", "code", "path", "message"],
-                        "properties": {"index": {"type": "integer"}} | _reason(),
-                    },
-                },
-            },
-        },
-        "Refusal": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": {"type": "object", "required": ["code", "path", "message"], "properties": _reason()}
-            },
-        },
-    }
-
-
-def _text(most: int, description: str) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": most, "description": description}
-
-
-def _reason() -> dict[str, Any]:
-    return {"code": {"enum": [code.value for code in Code]}, "path": {"type": "string"}, "message": {"type": "string"}}

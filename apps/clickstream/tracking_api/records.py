@@ -8,7 +8,7 @@ from clickstream.contracts.clicks import Click, encode_click
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.kafka import TRACEPARENT
 from clickstream.contracts.names import Names
-from clickstream.tracking_api.producer import Record
+from clickstream.tracking_api.admission import Record
 from clickstream.tracking_api.rejections import Rejection
 
 STAGE = "collect"

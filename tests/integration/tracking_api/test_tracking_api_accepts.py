@@ -25,7 +25,7 @@ def test_an_event_is_in_kafka_as_it_was_sent_when_the_answer_comes(api, clicks, 
         sent_at="2026-01-31T09:30:00.5+01:00",
         properties={"price": 68.5, "pieces": 2, "gift": False, "note": None, "name": "日本語 👍"},
     )
-    answer = api.post(sent, User_Agent=CHROME)
+    answer = api.post(sent, User_Agent=CHROME, Origin="https://shop.example")
     [message] = clicks.new()
     click = msgspec.json.decode(message.value())
 
@@ -152,9 +152,84 @@ def test_a_pixel_is_an_image_and_its_query_an_event(api, clicks, event):
     assert click.user_agent == CHROME
 
 
-def test_a_pixel_is_not_recorded_by_a_head_request(api, clicks, event):
-    assert api.request("HEAD", f"/v1/pixel.gif?key=wk-web&{urlencode(event())}").status == 405
-    assert clicks.new() == []
+def test_head_answers_as_get_does_and_records_nothing(api, clicks, letters, event):
+    query = f"key=wk-web&{urlencode(event())}"
+    before = api.metrics()
+    head = api.request("HEAD", f"/v1/pixel.gif?{query}", headers={"Origin": "https://shop.example"})
+    bad = api.request("HEAD", "/v1/pixel.gif?key=wk-web&page=/")
+    unknown = api.request("HEAD", "/v1/pixel.gif?key=no")
+    counted = {name: value for name, value in api.metrics().items() if "_events_" in name or "dead_letters" in name}
+    assert counted == {name: before[name] for name in counted}
+    assert (head.body, bad.body, clicks.new(), letters.new()) == (b"", b"", [], [])
+    get = api.request("GET", f"/v1/pixel.gif?{query}", headers={"Origin": "https://shop.example"})
+    assert (head.status, bad.status, unknown.status) == (200, 422, 403)
+    assert head.headers.keys() == get.headers.keys()
+    assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
+    for path in ("/healthz", "/readyz", "/tracker.js", "/docs"):
+        get, head = api.request("GET", path), api.request("HEAD", path)
+        assert (head.status, head.headers["content-length"], head.body) == (200, get.headers["content-length"], b"")
+
+
+# (headers, target, the click's user agent)
+USER_AGENTS = [
+    ("a server", {}, "/v1/events", None),
+    ("a server with a Referer", {"Referer": "https://shop.example/"}, "/v1/events", None),
+    ("a page of another origin", {"Origin": "https://shop.example"}, "/v1/events", CHROME),
+    ("a page of its own origin", {"Sec-Fetch-Site": "same-origin"}, "/v1/events", CHROME),
+    ("an image", {}, "/v1/pixel.gif", CHROME),
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "target", "kept"), [row[1:] for row in USER_AGENTS], ids=[r[0] for r in USER_AGENTS]
+)
+def test_the_header_is_the_visitors_user_agent_only_where_a_browser_sent_it(api, clicks, event, headers, target, kept):
+    headers = {"User-Agent": CHROME, "Content-Type": "text/plain"} | headers
+    if target == "/v1/pixel.gif":
+        assert api.request("GET", f"{target}?key=wk-web&{urlencode(event())}", headers=headers).status == 200
+    else:
+        assert api.request("POST", f"{target}?key=wk-web", msgspec.json.encode(event()), headers).status == 202
+    assert [click.user_agent for click in clicks.clicks()] == [kept]
+
+
+SECRET = "https://user:S3cret@host/"
+WITH_SECRETS = {
+    "page": SECRET, "referrer": SECRET, "title": f"see {SECRET}", "type": SECRET, "user_agent": f"bot (+{SECRET})",
+    "properties": {"a": SECRET, SECRET: 1, "b": "/?u=https%3A%2F%2Fuser%3AS3cret%40host"}, "unknown": {"deep": [SECRET]},
+}  # fmt: skip
+
+
+def test_no_credentials_of_a_url_reach_kafka_in_clicks_or_dead_letters(api, clicks, letters, event):
+    good = event(**WITH_SECRETS)
+    bad = event(event_id=..., **WITH_SECRETS)
+    broken = msgspec.json.encode(bad)[:-1]
+    escaped = msgspec.json.encode(bad).replace(b"/", b"\\/")
+    query = urlencode({name: str(value) for name, value in good.items()} | {"properties": "{}"})
+    pixel = "/v1/pixel.gif?key=wk-web&"
+    assert api.post(good).status == 202
+    assert api.post({"events": [good, bad]}, "/v1/events/batch").status == 202
+    assert api.request("GET", pixel + query).status == 200
+    for body in (msgspec.json.encode(bad), escaped, broken):
+        assert api.post(body).status in {400, 422}
+        assert api.post(gzip.compress(body), Content_Encoding="gzip").status in {400, 422}
+        assert api.post(body, Content_Type="text/csv").status == 415
+    assert api.request("GET", pixel + query.replace("event_id", "event")).status == 422
+    large = msgspec.json.encode(good | {"title": SECRET * 2_000})
+    assert api.post(large).status == 413
+
+    records = [*clicks.new(), *letters.new()]
+    assert len(records) == 3 + 1 + 9 + 1 + 1
+    for record in records:
+        assert b"S3cret" not in record.value() + repr(record.headers()).encode()
+        assert b"host" in record.value()
+
+
+def test_a_click_is_kept_without_the_end_of_a_query_that_is_too_long(api, clicks, event):
+    page = f"https://shop.example/p?session={'x' * 2_040}&utm_source=mail&utm_campaign={'y' * 3_000}"
+    assert api.post(event(page=page, referrer=page * 3)).status == 202
+    [click] = clicks.clicks()
+    assert click.page == "https://shop.example/p?utm_source=mail"
+    assert click.referrer.startswith("https://shop.example/p?utm_source=mail&utm_campaign=yyy")
 
 
 PROXIES = ["127.0.0.0/8", "10.0.0.0/8", "2001:db8:ffff::/48"]
@@ -199,6 +274,20 @@ def test_the_client_address_is_believed_of_trusted_proxies_only_and_anonymized(
     api, clicks = apis_by_proxies(proxies)
     headers = {} if forwarded is None else {"X_Forwarded_For": forwarded}
     assert api.post(event(ip=own), **headers).status == 202
+    assert [click.ip for click in clicks.clicks()] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"Forwarded": 'for="[2001:218::1]:4711";proto=https, for=10.0.0.7'}, "2001:218::"),
+        ({"Forwarded": "for=6.6.6.6", "X_Forwarded_For": "203.0.113.77"}, "203.0.113.0"),
+        ({"X_Real_IP": "6.6.6.6", "CF_Connecting_IP": "6.6.6.6", "True_Client_IP": "6.6.6.6"}, "127.0.0.0"),
+    ],
+)
+def test_the_standard_header_is_understood_and_other_headers_are_ignored(apis_by_proxies, event, headers, kept):
+    api, clicks = apis_by_proxies(PROXIES)
+    assert api.post(event(), **headers).status == 202
     assert [click.ip for click in clicks.clicks()] == [kept]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import socket
+import threading
+import time
 import zlib
 from dataclasses import dataclass, field
 
@@ -166,6 +168,7 @@ REQUESTS = [
         "bad JSON in good gzip",
         "malformed_json",
         body=gzip.compress(b'{"canary"', mtime=0),
+        letter=b'{"canary"',
         headers=keyed(Content_Encoding="gzip"),
     ),
     Bad("nothing", "malformed_json", body=b"", headers=keyed(Content_Length="0")),
@@ -302,6 +305,20 @@ REQUESTS = [
         target="/v1/events/batch",
         headers=keyed(Origin="https://canary.example"),
     ),
+    Bad(
+        "a list of events twice",
+        "repeated_field",
+        body=b'{"events":[' + ev() + b'],"events":[' + ev() + b"]}",
+        target="/v1/events/batch",
+    ),
+    Bad(
+        "a sent_at twice",
+        "repeated_field",
+        body=b'{"sent_at":null,"events":[' + ev() + b'],"sent_at":null}',
+        target="/v1/events/batch",
+    ),
+    Bad("no batch and no JSON", "malformed_json", body=b'["canary",]', target="/v1/events/batch"),
+    Bad("an empty batch and more", "malformed_json", body=b'{"events":[]}canary', target="/v1/events/batch"),
     # Pixels; the write key is not part of the dead letter.
     Bad("a pixel without a key", "missing_key", letter=None, target=f"/v1/pixel.gif?{PIXEL}", method="GET", headers={}),
     Bad(
@@ -376,6 +393,8 @@ REQUESTS = [
     Bad("a PUT", "method_not_allowed", body=ev(), letter=None, method="PUT"),
     Bad("a GET of events", "method_not_allowed", letter=None, method="GET"),
     Bad("a POST of the pixel", "method_not_allowed", body=ev(), letter=None, target="/v1/pixel.gif"),
+    Bad("a TRACE", "method_not_allowed", letter=None, target="/canary", method="TRACE"),
+    Bad("a TRACE of events", "method_not_allowed", letter=None, method="TRACE"),
     Bad("another path", "not_found", body=ev(), letter=None, target="/v1/event"),
     Bad("a slash too many", "not_found", body=ev(), letter=None, target="/v1/events/"),
 ]
@@ -472,8 +491,41 @@ def test_a_body_that_stops_coming_is_answered_with_408_after_ten_seconds(api, le
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        b'{"events":[' + b"1," * 500_000 + b'1],"events":[' + b"1," * 499 + rb'"\ud800"]}',
+        b'{"events":[' + b"[]," * 690_000 + b"[]]}",
+        b'{"events":[' + b",".join([b'{"title":"' + rb"\n" * 2_000 + rb'\ud800"}'] * 500) + b"]}",
+    ],
+    ids=["a list twice", "half a million events", "escapes"],
+)
+def test_a_small_request_that_is_made_to_be_expensive_keeps_nobody_waiting(api, text):
+    body = gzip.compress(text)
+    assert len(body) < 8_192
+    ended = threading.Event()
+    statuses: list[int] = []
+
+    def send() -> None:
+        while not ended.is_set():
+            statuses.append(api.post(body, "/v1/events/batch", Content_Encoding="gzip").status)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    slowest = 0.0
+    while len(statuses) < 3:
+        started = time.monotonic()
+        assert api.request("GET", "/healthz").status == 200
+        slowest = max(slowest, time.monotonic() - started)
+    ended.set()
+    sender.join()
+    assert set(statuses) <= {413, 422}
+    assert slowest < 1
+
+
+@pytest.mark.parametrize(
     ("name", "sent", "status"),
     [
+        ("one read with a head that is too long", b"GET / HTTP/1.1\r\nX: " + b"x" * 120_000 + b"\r\n\r\n", b"431"),
         ("headers without an end", b"GET /v1/pixel.gif HTTP/1.1\r\nX: " + b"x" * 70_000, b"431"),
         ("many headers", b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 9_000, b"431"),
         ("no HTTP", b"canary canary canary\r\n\r\n", b"400"),

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is no 5xx and repeats nothing of it."""
+"""Whatever is sent, the answer is no 5xx, repeats nothing of it, and is one that the API's description has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from urllib.parse import quote
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from clickstream.contracts.times import MAX_MS, iso_time
+from clickstream.tracking_api.openapi import openapi
 
 CANARY = "canary7f3a"
 FIELDS = ["event_id", "timestamp", "user_id", "session_id", "page", "type", "sent_at", "referrer", "user_agent", "ip"]
@@ -43,10 +47,30 @@ def spoiled(draw):
     return bytes(body)
 
 
+DOCUMENT = openapi()
+
+
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]})
+
+
 def is_calm(answer) -> None:
     assert answer.status < 500, answer
     assert CANARY.encode() not in answer.body
     assert not any(CANARY in value for value in answer.headers.values())
+
+
+def is_described(answer, target: str, method: str = "post") -> None:
+    is_calm(answer)
+    described = DOCUMENT["paths"][target][method]["responses"]
+    assert str(answer.status) in described, answer
+    [(media_type, content)] = described[str(answer.status)]["content"].items()
+    assert answer.headers["content-type"] == media_type
+    if media_type == "application/json":
+        whole = content["schema"] | {"components": DOCUMENT["components"]}
+        Draft202012Validator(whole).validate(answer.json)
+        if "error" in answer.json:
+            assert answer.json["error"]["code"] in described[str(answer.status)]["description"]
 
 
 @fuzz
@@ -55,7 +79,7 @@ def is_calm(answer) -> None:
     target=st.sampled_from(["/v1/events", "/v1/events/batch"]),
 )
 def test_no_body_upsets_it(api, body, target):
-    is_calm(api.post(body, target))
+    is_described(api.post(body, target), target)
 
 
 @fuzz
@@ -63,29 +87,71 @@ def test_no_body_upsets_it(api, body, target):
 def test_no_batch_upsets_it(api, body, compress, cut):
     if compress:
         body = gzip.compress(body)
-        is_calm(api.post(body[: len(body) - cut], "/v1/events/batch", Content_Encoding="gzip"))
-    else:
-        is_calm(api.post(body, "/v1/events/batch"))
+        body = body[: len(body) - cut]
+    headers = {"Content_Encoding": "gzip"} if compress else {}
+    is_described(api.post(body, "/v1/events/batch", **headers), "/v1/events/batch")
 
 
 @fuzz
 @given(pairs=st.lists(st.tuples(st.sampled_from([*FIELDS, "properties", "key", CANARY]), st.binary(max_size=20) | st.just(CANARY.encode())), max_size=12))  # fmt: skip
 def test_no_pixel_upsets_it(api, pairs):
     query = "&".join(f"{name}={quote(value)}" for name, value in pairs)
-    is_calm(api.request("GET", f"/v1/pixel.gif?key=wk-web&{query}"))
+    get = api.request("GET", f"/v1/pixel.gif?key=wk-web&{query}")
+    is_described(get, "/v1/pixel.gif", "get")
+    assert api.request("HEAD", f"/v1/pixel.gif?key=wk-web&{query}").status == get.status
 
 
 @fuzz
 @given(
     headers=st.dictionaries(
-        st.sampled_from(["Content-Type", "Content-Encoding", "Origin", "X-Forwarded-For", "Traceparent", "Sec-GPC", "User-Agent"]),
+        st.sampled_from(["Content-Type", "Content-Encoding", "Origin", "X-Forwarded-For", "Forwarded", "Sec-Fetch-Site", "Cookie", "Traceparent", "Sec-GPC", "User-Agent"]),
         st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30) | st.just(CANARY),
     )
 )  # fmt: skip
 def test_no_header_upsets_it(api, headers):
     body = msgspec.json.encode(GOOD)
     answer = api.request("POST", "/v1/events?key=wk-web", body, {"Content-Type": "text/plain"} | headers)
-    is_calm(answer)
+    is_described(answer, "/v1/events")
+
+
+def finite(value: object) -> bool:
+    """Whether it can be told in JSON, by numbers that the API keeps."""
+    if isinstance(value, dict):
+        return all(finite(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(finite(inner) for inner in value)
+    if isinstance(value, float):
+        return abs(value) != float("inf") and value == value
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
+# Events as the description allows them.
+some = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
+moments = st.integers(0, MAX_MS).map(iso_time) | st.sampled_from(["2026-01-31T08:30:00+14:00", "2026-06-30T23:59:60Z"])
+flat = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | some
+)
+described_events = st.fixed_dictionaries(
+    {"event_id": some, "timestamp": moments, "user_id": some, "session_id": some, "page": some},
+    optional={
+        "type": some, "sent_at": moments, "referrer": some, "title": some, "user_agent": some, "ip": some,
+        "properties": st.dictionaries(some, flat, max_size=8), "unknown": values.filter(finite),
+    },
+)  # fmt: skip
+
+
+@fuzz
+@given(sent=described_events, target=st.sampled_from(["/v1/events", "/v1/events/batch"]))
+def test_what_the_description_allows_is_accepted(api, sent, target):
+    schema("Event").validate(sent)
+    body = {"events": [sent, sent]} if target.endswith("batch") else sent
+    answer = api.post(json_of(body), target)
+    is_described(answer, target)
+    assert answer.status == 202, answer
 
 
 @fuzz

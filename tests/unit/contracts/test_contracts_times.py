@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from clickstream.contracts.times import (
     DAY_MS,
+    EARLIEST_BELIEVED_MS,
     MAX_MS,
     event_time,
     iso_day,
@@ -92,9 +93,17 @@ def test_the_future_beyond_a_minute_is_the_time_of_receipt() -> None:
     assert event_time(MAX_MS, None, NOON) == NOON
 
 
-@given(st.integers(0, MAX_MS), st.none() | st.integers(0, MAX_MS), st.integers(0, MAX_MS - 60_000))
-def test_event_time_is_never_before_1970_nor_a_minute_ahead(timestamp: int, sent_at: int | None, received: int) -> None:
-    assert 0 <= event_time(timestamp, sent_at, received) <= received + 60_000
+def test_a_clock_that_was_never_set_is_not_believed_and_an_old_time_is() -> None:
+    assert event_time(0, None, NOON) == NOON
+    assert event_time(EARLIEST_BELIEVED_MS - 1, None, NOON) == NOON
+    assert event_time(EARLIEST_BELIEVED_MS, None, NOON) == EARLIEST_BELIEVED_MS, "history that is sent in later"
+    assert event_time(5_000, 9_000, NOON) == NOON - 4_000, "it has told its error"
+    assert event_time(5_000, NOON, NOON) == NOON, "it was set between the two"
+
+
+@given(st.integers(0, MAX_MS), st.none() | st.integers(0, MAX_MS), st.integers(EARLIEST_BELIEVED_MS, MAX_MS - 60_000))
+def test_event_time_is_never_before_2000_nor_a_minute_ahead(timestamp: int, sent_at: int | None, received: int) -> None:
+    assert EARLIEST_BELIEVED_MS <= event_time(timestamp, sent_at, received) <= received + 60_000
 
 
 def test_the_storage_day_is_the_clients_day_where_that_can_be_believed() -> None:

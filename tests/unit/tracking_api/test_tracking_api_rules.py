@@ -6,53 +6,10 @@ import clickstream.tracking_api
 from clickstream.contracts import dead_letters
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.access import Access, SourceAccess
-from clickstream.tracking_api.availability import PAUSE_SECONDS, PROBE_SECONDS, Availability
+from clickstream.tracking_api.head import read_head
 from clickstream.tracking_api.lifecycle import Lifecycle, Phase
 from clickstream.tracking_api.openapi import openapi
 from clickstream.tracking_api.rejections import STATUS, Code
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_while_all_is_well_everybody_is_admitted():
-    availability = Availability(Clock())
-    assert all(availability.admits() for _ in range(10))
-
-
-def test_after_a_failure_one_probe_at_a_time_goes_through():
-    clock = Clock()
-    availability = Availability(clock)
-    assert availability.failed()
-    assert not availability.failed(), "only the first failure is news"
-    assert not availability.admits()
-    clock.now += PAUSE_SECONDS
-    assert availability.admits()
-    assert not availability.admits()
-    clock.now += PAUSE_SECONDS
-    assert not availability.admits(), "the probe is still under way"
-
-
-def test_a_probe_that_nobody_hears_of_again_is_followed_by_another():
-    clock = Clock()
-    availability = Availability(clock)
-    availability.failed()
-    clock.now += PAUSE_SECONDS
-    assert availability.admits()
-    clock.now += PROBE_SECONDS
-    assert availability.admits()
-
-
-def test_one_delivery_opens_for_all():
-    availability = Availability(Clock())
-    availability.failed()
-    assert availability.delivered()
-    assert not availability.delivered()
-    assert all(availability.admits() for _ in range(10))
 
 
 def test_it_is_ready_only_between_start_and_drain():
@@ -108,3 +65,16 @@ def test_the_tracker_is_small_plain_and_calls_nobody_else():
     assert "eval(" not in script
     assert "http://" not in script
     assert script.count("https://") == 1, "the one in the usage"
+
+
+def test_only_a_browsers_request_brings_the_visitors_user_agent():
+    def browser(**headers: bytes) -> bool:
+        raw = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+        return read_head({"query_string": b"", "client": None, "headers": [(b"user-agent", b"x"), *raw]}).browser
+
+    assert browser(origin=b"https://shop.example")
+    assert browser(origin=b"null")
+    for name in ("sec_fetch_site", "sec_fetch_mode", "sec_fetch_dest", "sec_fetch_user"):
+        assert browser(**{name: b"cross-site"})
+    assert not browser()
+    assert not browser(referer=b"https://shop.example/", sec_gpc=b"1", accept=b"*/*")

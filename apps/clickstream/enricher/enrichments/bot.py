@@ -1,8 +1,8 @@
 """The bot flag: crawlers, monitors, headless browsers and HTTP libraries, told by their user agent.
 
 A bot is what ua-parser knows as a spider, or what names itself by one of the words below. Bots that pretend to be
-browsers are not found. An absent or empty user agent is NOT a bot: browsers always send one (the tracking API fills
-it in), so it means a server that reports its own visitors' clicks, and a wrong flag would take those out of every number.
+browsers are not found. An absent or empty user agent is NOT a bot: browsers always send one (the tracking API
+fills it in for them), so it means a server that reports its own visitors' clicks, and a wrong flag would take those out of every number.
 For the same reason the HTTP libraries of mobile apps (okhttp, CFNetwork, Dart) are not on the list.
 """
 
