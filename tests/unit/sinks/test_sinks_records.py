@@ -8,7 +8,8 @@ import pytest
 from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.names import Names
 from clickstream.contracts.session_records import Retraction, Session, encode_session
-from clickstream.sinks.records import Record, Refused, StoredClick, decoder, is_storage_day, newest
+from clickstream.sinks.records import Record, Refused, StoredClick, decoder, newest
+from clickstream.sinks.validation import is_storage_day
 
 NAMES = Names("shop", "web")
 
