@@ -30,7 +30,7 @@ from clickstream.sinks.postgres.installation import missing
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead, partition_name
 from clickstream.sinks.postgres.retention import apply_retention
 from clickstream.sinks.postgres.statements import PREPARE
-from clickstream.sinks.postgres.transaction import store
+from clickstream.sinks.postgres.transaction import follow_aliases, store
 from clickstream.sinks.records import Record, Refused, StoredClick, newest
 from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, Outcome
 
@@ -154,6 +154,7 @@ class PostgresStore:
         with connect(self._spec, self._schema, "upkeep") as connection:
             if missing(connection, self._pipeline) is None:
                 Partitions(self._schema).ensure(connection, days_ahead())
+                follow_aliases(connection)
                 apply_retention(connection, self._schema, self._spec.retention)
 
     def close(self) -> None:

@@ -131,18 +131,14 @@ WHERE a.version < EXCLUDED.version AND a.merged_into <> EXCLUDED.merged_into
 RETURNING session_id
 """  # noqa: S608
 
-FOLLOW_ALIASES: Final = """
+FOLLOW_ALL_ALIASES: Final = """
 UPDATE session_aliases a SET merged_into = b.merged_into, version = greatest(a.version, b.version)
-FROM session_aliases b
-WHERE a.session_id = ANY(%s) AND b.session_id = a.merged_into AND b.merged_into <> a.session_id
-"""
+FROM session_aliases b WHERE b.session_id = a.merged_into AND b.merged_into <> a.session_id"""
+
+FOLLOW_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND a.session_id = ANY(%s)"
 """One step of each of these aliases towards the session that stands; twice as far with each repetition."""
 
-REPOINT_ALIASES: Final = """
-UPDATE session_aliases a SET merged_into = b.merged_into, version = greatest(a.version, b.version)
-FROM session_aliases b
-WHERE b.session_id = ANY(%s) AND a.merged_into = b.session_id AND b.merged_into <> a.session_id
-"""
+REPOINT_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND b.session_id = ANY(%s)"
 """Those that named one of these sessions, which stand no more."""
 
 MOST_STEPS: Final = 40

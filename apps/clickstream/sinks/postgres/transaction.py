@@ -14,6 +14,7 @@ from clickstream.sinks.postgres.statements import (
     COPY_CLICKS,
     COPY_SESSIONS,
     FOLLOW_ALIASES,
+    FOLLOW_ALL_ALIASES,
     LOCK_ALIASES,
     MOST_STEPS,
     REPOINT_ALIASES,
@@ -59,6 +60,22 @@ def store(
             beat()
             _store_aliases(cursor, empty=empty)
     return added, changed
+
+
+def follow_aliases(connection: Connection) -> int:
+    """Let every alias name the session that stands, also those that a sink of the release before wrote. Returns their number.
+
+    Raises psycopg.Error.
+    """
+    total = 0
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(LOCK_ALIASES)
+        for _ in range(MOST_STEPS):
+            changed = cursor.execute(FOLLOW_ALL_ALIASES).rowcount
+            total += changed
+            if changed == 0:
+                break
+    return total
 
 
 def _store_aliases(cursor: psycopg.Cursor[tuple[Any, ...]], *, empty: bool) -> None:
