@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from clickstream.contracts.telemetry import Telemetry
@@ -42,6 +43,15 @@ class Limits:
     records: int = 2_000
     size: int = 8 << 20
     linger_seconds: float = 0.25
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What became of the records of a batch; a blocked one with the reason, None when it was not tried itself."""
+
+    refused: list[Refused] = field(default_factory=list)
+    blocked: list[tuple[Record, str | None]] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
 
 
 class Loop:
@@ -108,7 +118,7 @@ class Loop:
         began = time.monotonic()
         last: dict[Place, Any] = {}
         records: list[Record] = []
-        refused: list[Refused] = []
+        fate = _Fate()
         for message in messages:
             place = (message.topic(), message.partition())
             if place not in last:
@@ -118,13 +128,13 @@ class Loop:
             if isinstance(decoded, Record):
                 records.append(decoded)
             else:
-                refused.append(decoded)
-        blocked: list[tuple[Record, str | None]] = []
+                fate.refused.append(decoded)
         with self._spans(records):
-            done = self._store(records, refused, blocked) and self._bury(refused)
+            done = self._store(records, fate) and self._bury(fate.refused)
         if not done:
             return
-        self._park(messages, blocked)
+        self._park(messages, fate.blocked)
+        self._parking.taken(fate.taken)
         for place, message in last.items():
             if not self._membership.lost(place):
                 self._marks[place] = Mark(message.offset() + 1, fingerprint(message))
@@ -132,21 +142,21 @@ class Loop:
         self._settle()
         self._meters.batch(time.monotonic() - began)
 
-    def _store(self, records: list[Record], refused: list[Refused], blocked: list[tuple[Record, str | None]]) -> bool:
-        """Write until everything is stored, refused or blocked (then added to those). False: stopped before that."""
+    def _store(self, records: list[Record], fate: _Fate) -> bool:
+        """Write until every record is stored, refused or blocked. False: stopped before that."""
         pending: list[Record] = []
         for record in records:
             if self._parking.holds(self._sink.target(record)):
-                blocked.append((record, None))
+                fate.blocked.append((record, None))
             else:
                 pending.append(record)
         patience = Patience()
         while pending:
             outcome = self._sink.write(pending)
             self._meters.outcome(outcome)
-            self._parking.taken(outcome.stored + outcome.known)
-            refused.extend(outcome.refused)
-            blocked.extend((record, outcome.blocked_by) for record in outcome.blocked)
+            fate.taken += outcome.stored + outcome.known
+            fate.refused += outcome.refused
+            fate.blocked += [(record, outcome.blocked_by) for record in outcome.blocked]
             if 0 < len(outcome.later) < len(pending):
                 patience.reset()  # it moves; only a store that takes nothing is left alone for longer
             pending = outcome.later

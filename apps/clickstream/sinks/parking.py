@@ -1,9 +1,9 @@
 """Records that one part of a store refuses for now, an index or a partition, kept in memory while all others go on.
 
 They are tried again with growing pauses. Nothing at or after the first of them is committed in its Kafka partition,
-so that a process that ends meanwhile loses none. Records, bytes and time are bounded. What is beyond the bounds is
-given up, the oldest first, but only while the store takes most records of that kind: one that takes hardly any is
-away for all that matters, and is waited for.
+so that a process that ends meanwhile loses none. Records, bytes and time are bounded: from half of the room on, and
+after a while, the oldest are given up, but only while the store takes other records of their kind. One that takes
+hardly any is away for all that matters; then there is no more parking once the room is full, and it is waited for.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ OVERHEAD_BYTES: Final = 1_024
 """What a record takes in memory beside its value, roughly."""
 
 
+_TAKEN_SHARE: Final = 0.25
+"""As many records, compared with those that were parked, must be taken for the store not to be away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of all that is parked: records, bytes, and seconds for each."""
+    """The room for all that is parked: records and bytes; and seconds for each record."""
 
     records: int = 10_000
     size: int = 64 << 20
@@ -112,26 +116,22 @@ class Parking:
         self._drop_empty("takes records again: all that were parked are stored")
 
     def overdue(self) -> list[Record]:
-        """The oldest records beyond the bounds, which are given up; none while the store takes hardly any of their kind."""
+        """The oldest records, too old or too many, which are given up; none while the store takes hardly any of their kind."""
         found: list[Record] = []
-        while (name := self._oldest()) is not None and self._beyond(self._targets[name].parked[0]):
-            each = self._targets[name].parked[0]
-            if self._refused_mostly(each):
+        while (name := self._oldest()) is not None:
+            oldest = self._targets[name].parked[0]
+            too_old = self._clock() - oldest.since > self._bounds.seconds
+            if not (too_old or self._fills(0.5)) or self._is_away(kind_of(oldest.record)):
                 break
             self._targets[name].parked.popleft()
-            self._count(each, -1)
-            found.append(each.record)
+            self._count(oldest, -1)
+            found.append(oldest.record)
             self._drop_empty("has no parked records any more: the last were given up")
         return found
 
     def full(self) -> bool:
-        """Whether nothing more can be parked, nor given up: the store is to be waited for."""
-        name = self._oldest()
-        return name is not None and self._beyond(self._targets[name].parked[0])
-
-    def next_try(self) -> float:
-        """Seconds until a target is due."""
-        return max(0.0, min((target.due_at for target in self._targets.values()), default=0.0) - self._clock())
+        """Whether there is no room for more: the store is to be waited for."""
+        return self._fills(1.0)
 
     def reason(self) -> str:
         """Why the store refuses, for people."""
@@ -170,14 +170,12 @@ class Parking:
     def _oldest(self) -> str | None:
         return min(self._targets, key=lambda name: self._targets[name].parked[0].since, default=None)
 
-    def _beyond(self, oldest: _Parked) -> bool:
-        bounds = self._bounds
-        old = self._clock() - oldest.since > bounds.seconds
-        return old or self.count > bounds.records or self._size > bounds.size
+    def _fills(self, share: float) -> bool:
+        return self.count > share * self._bounds.records or self._size > share * self._bounds.size
 
-    def _refused_mostly(self, parked: _Parked) -> bool:
-        kind = _topic(kind_of(parked.record))
-        return self._parked[kind] >= self._taken[kind]
+    def _is_away(self, kind: str) -> bool:
+        topic = _topic(kind)
+        return self._taken[topic] < _TAKEN_SHARE * self._parked[topic]
 
     def _drop_empty(self, what: str) -> None:
         for name in [name for name, target in self._targets.items() if not target.parked]:

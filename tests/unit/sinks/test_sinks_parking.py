@@ -83,27 +83,31 @@ def test_records_of_a_partition_that_moved_while_they_were_tried_do_not_count_ot
     assert parking.count == 3
 
 
-@pytest.mark.parametrize("bounds", [Bounds(records=3), Bounds(size=4 * 1_100), Bounds(seconds=60)])
-def test_what_is_beyond_the_bounds_is_given_up_the_oldest_first(bounds, clock):
+@pytest.mark.parametrize(("bounds", "left"), [(Bounds(records=6), 3), (Bounds(size=6 * 1_100), 3), (Bounds(seconds=60), 2)])
+def test_what_is_too_old_or_too_much_is_given_up_the_oldest_first(bounds, left, clock):
     parking = Parking(bounds, clock)
     for n in range(6):
         park(parking, record(n))
         clock.now += 30
-    assert parking.full()
     parking.taken(Counter(click=100))
-    given_up = [each.offset for each in parking.overdue()]
-    assert given_up == list(range(len(given_up)))
-    assert 2 <= len(given_up) <= 4
-    assert (parking.count, parking.full(), parking.overdue()) == (6 - len(given_up), False, [])
+    assert [each.offset for each in parking.overdue()] == list(range(6 - left))
+    assert (parking.count, parking.full(), parking.overdue()) == (left, False, [])
 
 
 def test_nothing_is_given_up_while_the_store_takes_hardly_anything_of_that_kind(clock):
-    parking = Parking(Bounds(records=3), clock)
-    park(parking, *(record(n) for n in range(6)))
-    parking.taken(Counter(click=5, session=1_000, retraction=10))
+    parking = Parking(Bounds(records=6), clock)
+    park(parking, *(record(n) for n in range(8)))
+    parking.taken(Counter(click=1, session=1_000, retraction=10))
     assert (parking.overdue(), parking.full()) == ([], True)
     clock.now += 100_000
     assert (parking.overdue(), parking.full()) == ([], True)
     parking.taken(Counter(click=2))
-    assert len(parking.overdue()) == 6
+    assert len(parking.overdue()) == 8
     assert not parking.full()
+
+
+def test_an_old_record_alone_never_makes_the_store_be_waited_for(clock):
+    parking = Parking(clock=clock)
+    park(parking, record(1))
+    clock.now += 100_000
+    assert (parking.overdue(), parking.full()) == ([], False)
