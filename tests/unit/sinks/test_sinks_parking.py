@@ -83,7 +83,9 @@ def test_records_of_a_partition_that_moved_while_they_were_tried_do_not_count_ot
     assert parking.count == 3
 
 
-@pytest.mark.parametrize(("bounds", "left"), [(Bounds(records=6), 3), (Bounds(size=6 * 1_100), 3), (Bounds(seconds=60), 2)])
+@pytest.mark.parametrize(
+    ("bounds", "left"), [(Bounds(records=6), 3), (Bounds(size=6 * 1_100), 3), (Bounds(seconds=60), 2)]
+)
 def test_what_is_too_old_or_too_much_is_given_up_the_oldest_first(bounds, left, clock):
     parking = Parking(bounds, clock)
     for n in range(6):
