@@ -31,7 +31,6 @@ from clickstream.sinks.watch import Watch
 log = logging.getLogger(__name__)
 
 _FETCH_RECORDS: Final = 500
-_IDS_EVERY_SECONDS: Final = 5.0
 _COMMITTED_SECONDS: Final = 10.0
 _WORTH_A_WARNING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 _BROKEN: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})  # noqa: SLF001
@@ -56,8 +55,6 @@ class Membership:
         self._lost: set[Place] = set()
         self._broken: dict[Place, bool] = {}
         self._commits: dict[Place, Mark] = {}
-        self._ids: dict[str, str] = {}
-        self._ids_at = time.monotonic()
         config = client_config(kafka, client_id)
         self._topic_ids = TopicIds(config, names)
         self._consumer = Consumer(
@@ -126,7 +123,7 @@ class Membership:
             return
         wanted = [
             TopicPartition(
-                *place, mark.offset, Mark(mark.offset, mark.fingerprint, self._ids.get(place[0], "")).metadata()
+                *place, mark.offset, Mark(mark.offset, mark.fingerprint, self._topic_ids.of(place[0])).metadata()
             )
             for place, mark in self._commits.items()
         ]
@@ -175,17 +172,9 @@ class Membership:
         """Mend what is broken, see whether topics are still the same, renew the lag."""
         for place, truncated in list(self._broken.items()):
             self._mend(place, truncated=truncated)
-        now = time.monotonic()
-        ids = self._topic_ids.answer()
-        if ids is not None:
-            for topic, found in ids.items():
-                if self._ids.setdefault(topic, found) != found:
-                    self._ids[topic] = found
-                    for place in [place for place in self._owned if place[0] == topic]:
-                        self._start_again(place, "the topic was created anew")
-        elif now - self._ids_at >= _IDS_EVERY_SECONDS:
-            self._ids_at = now
-            self._topic_ids.ask()
+        for topic in self._topic_ids.changed():
+            for place in [place for place in self._owned if place[0] == topic]:
+                self._start_again(place, "the topic was created anew")
         self._watch.look({place: each.next for place, each in self._owned.items()}, held=self._held)
 
     def _mend(self, place: Place, *, truncated: bool) -> None:
@@ -278,12 +267,9 @@ class Membership:
             for answer in answers
             if answer.offset >= 0
         }
-        read = {topic for topic, _ in self._owned}
-        for topic, identity in self._topic_ids.now().items():
-            if topic not in read:
-                self._ids[topic] = identity
+        self._topic_ids.learn({topic for topic, _ in self._owned})
         for place, mark in list(found.items()):
-            if mark.topic and self._ids.get(place[0], mark.topic) != mark.topic:
+            if mark.topic and self._topic_ids.of(place[0]) not in {"", mark.topic}:
                 self._tell_skipped(place, 1, "the topic was created anew")
                 del found[place]
         return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Container, Iterable
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -13,37 +14,51 @@ from confluent_kafka.admin import AdminClient
 log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 5.0
+_EVERY_SECONDS: Final = 5.0
 _NONE: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 """What brokers answer that know no ids."""
 
 
 class TopicIds:
-    """Asks the brokers. An id that is not known is absent from the answers."""
+    """Of the topics of one consumer, as far as the brokers tell."""
 
     def __init__(self, config: dict[str, Any], topics: Iterable[str]) -> None:
         self._admin = AdminClient(config)
         self._topics = list(topics)
         self._asked: dict[str, Future[Any]] = {}
+        self._asked_at = time.monotonic()
+        self._known: dict[str, str] = {}
 
-    def ask(self) -> None:
-        """Send the question; `answer` has it when it is there. Does not wait."""
+    def of(self, topic: str) -> str:
+        """The topic's id, empty when it is not known."""
+        return self._known.get(topic, "")
+
+    def learn(self, read: Container[str]) -> None:
+        """Ask, and wait some seconds. Topics that are `read` keep the id that they were begun with: see `changed`."""
+        self._ask()
+        self._known |= {
+            topic: found for topic, found in self._answers().items() if topic not in read or not self.of(topic)
+        }
+
+    def changed(self) -> list[str]:
+        """Topics that have got another id since it was learned. Asks every few seconds, and does not wait."""
+        if self._asked and all(future.done() for future in self._asked.values()):
+            answers = self._answers()
+            others = [topic for topic, found in answers.items() if self.of(topic) not in {"", found}]
+            self._known |= answers
+            return others
+        if not self._asked and time.monotonic() - self._asked_at >= _EVERY_SECONDS:
+            self._ask()
+        return []
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()
         try:
             self._asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_REQUEST_SECONDS)
         except KafkaException as error:
             log.info("the topics' ids are not known: %s", error.args[0].str())
 
-    def answer(self) -> dict[str, str] | None:
-        """Id by topic, once; None while there is no (new) answer."""
-        if not self._asked or not all(future.done() for future in self._asked.values()):
-            return None
-        return self._read()
-
-    def now(self) -> dict[str, str]:
-        """Id by topic; waits some seconds."""
-        self.ask()
-        return self._read()
-
-    def _read(self) -> dict[str, str]:
+    def _answers(self) -> dict[str, str]:
         asked, self._asked = self._asked, {}
         found: dict[str, str] = {}
         for topic, future in asked.items():

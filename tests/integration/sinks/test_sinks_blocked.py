@@ -167,7 +167,7 @@ def test_what_is_parked_beyond_the_bounds_goes_to_dead_letters_and_can_be_sent_a
             until(lambda: len(stores.event_ids(store)) == 301, 60, "the others")
             feed.clicks([make_click(text, timestamp=OLD, user_id=text) for text in ids("old", 100)])
             feed.clicks([make_click(f"more-{number}", user_id=str(number)) for number in range(300)])
-            until(lambda: feed.dead_letters(), 60, "dead letters")
+            until(feed.dead_letters, 60, "dead letters")
             until(lambda: len(stores.event_ids(store)) == 601, 60, "the others")
         finally:
             loop.stop()
