@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 
 import msgspec
 import psycopg
@@ -16,6 +18,7 @@ from clickstream.sinks.main import make_sink
 from clickstream.sinks.membership import Membership
 from clickstream.sinks.meters import Meters
 from clickstream.sinks.parking import Bounds
+from clickstream.sinks.postgres import sink as postgres_sink
 from clickstream.sinks.records import decoder
 
 STORES = ("elasticsearch", "postgres")
@@ -78,7 +81,7 @@ def test_a_blocked_day_waits_and_all_others_go_on(
         feed.session(make_session("2026-01-01-a", 7))
         until(lambda: sum(text.startswith("new") for text in seen(store, how, stores)) == 200, 60, "others", sink.log)
         until(lambda: sink.metric("clickstream_parked_records") == 200, 30, "parked", sink.log)
-        assert stores.sessions(store) == {"2026-01-01-a": 7}
+        until(lambda: stores.sessions(store) == {"2026-01-01-a": 7}, 30, "sessions", sink.log)
         assert not feed.settled(store), "nothing at or after a parked record is committed"
         until(lambda: sink.metric("clickstream_consumer_lag_records") >= 200, 10, "lag", sink.log)
         assert sink.get("/healthz")[0] == sink.get("/readyz")[0] == 200
@@ -183,3 +186,40 @@ def test_what_is_parked_beyond_the_bounds_goes_to_dead_letters_and_can_be_sent_a
     assert len(again) == len(set(again))
     assert set(again) <= set(ids("old", 100))
     assert len(again) == 100 if bounds.seconds < 900 else 20 <= len(again) < 100
+
+
+def test_a_slow_store_gets_smaller_portions_until_they_pass(stores, open_sink, records, make_click, monkeypatch):
+    """Neither is the process taken for dead meanwhile nor the same batch tried for ever."""
+    monkeypatch.setattr(postgres_sink, "_STATEMENT_SECONDS", 1)
+    sink = open_sink("postgres")
+    stores.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$"
+    )
+    stores.sql("CREATE TRIGGER slow BEFORE INSERT ON clicks FOR EACH ROW EXECUTE FUNCTION slow()")
+    beats = []
+    sink.beat = lambda: beats.append(time.monotonic())
+    monkeypatch.setattr(postgres_sink, "WRITE_SECONDS", 3.0)
+    pending = records(*(make_click(f"e{number:03}", timestamp=OLD + number % 2 * 86_400_000) for number in range(300)))
+    stored, writes = 0, 0
+    while pending:
+        began = time.monotonic()
+        outcome = sink.write(pending)
+        assert time.monotonic() - began < 8
+        stored, writes = stored + outcome.stored["click"], writes + 1
+        assert (outcome.refused, outcome.blocked) == ([], [])
+        assert not outcome.later or "slow" in outcome.trouble
+        pending = outcome.later
+        assert writes < 30
+    assert stored == 300
+    assert max(after - before for before, after in itertools.pairwise(beats)) < 3
+    assert stores.sql("SELECT sum(views)::int FROM page_views_minute") == [(300,)]
+
+
+def test_a_pooler_that_takes_the_staging_tables_away_is_named_and_not_died_of(stores, open_sink, records, make_click):
+    sink = open_sink("postgres")
+    assert sink.write(records(make_click("one"))).stored["click"] == 1
+    sink._connection.execute("DISCARD TEMP")
+    outcome = sink.write(records(make_click("two")))
+    assert (len(outcome.later), outcome.refused) == (1, [])
+    assert "pool_mode = session" in outcome.trouble
+    assert sink.write(outcome.later).stored["click"] == 1
