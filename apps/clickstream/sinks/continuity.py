@@ -22,18 +22,18 @@ _FORM: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a partition stands: the next `offset`, the `fingerprint` of the record before it, the id of the `topic`.
+    """Where a partition stands: the next `offset`, and the `fingerprint` of the record before it.
 
-    An empty fingerprint or id is not known.
+    What was committed has the id of the `topic` as well. An empty fingerprint or id is not known.
     """
 
     offset: int
     fingerprint: str = ""
     topic: str = ""
 
-    def metadata(self) -> str:
-        """What is committed beside the offset."""
-        return f"{_FORM} {self.fingerprint or '-'} {self.topic or '-'}"
+    def metadata(self, topic: str) -> str:
+        """What is committed beside the offset, with the topic's id."""
+        return f"{_FORM} {self.fingerprint or '-'} {topic or '-'}"
 
 
 def mark_of(offset: int, metadata: str | None) -> Mark:

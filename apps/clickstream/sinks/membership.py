@@ -22,7 +22,8 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaErro
 
 from clickstream.contracts.kafka import client_config
 from clickstream.contracts.pipeline import Kafka
-from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint, mark_of
+from clickstream.sinks.commits import Commits
+from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint
 from clickstream.sinks.lag import Lag
 from clickstream.sinks.records import Place
 from clickstream.sinks.topic_ids import TopicIds
@@ -31,7 +32,6 @@ from clickstream.sinks.watch import Watch
 log = logging.getLogger(__name__)
 
 _FETCH_RECORDS: Final = 500
-_COMMITTED_SECONDS: Final = 10.0
 _WORTH_A_WARNING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 _BROKEN: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})  # noqa: SLF001
 
@@ -54,7 +54,6 @@ class Membership:
         self._gathered: list[Any] = []
         self._lost: set[Place] = set()
         self._broken: dict[Place, bool] = {}
-        self._commits: dict[Place, Mark] = {}
         config = client_config(kafka, client_id)
         self._topic_ids = TopicIds(config, names)
         self._consumer = Consumer(
@@ -72,6 +71,7 @@ class Membership:
             },
             logger=logging.getLogger("librdkafka"),
         )
+        self._commits = Commits(self._consumer, self._topic_ids)
         self._watch = Watch(self._consumer, self.lag)
         self._consumer.subscribe(names, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
@@ -114,28 +114,8 @@ class Membership:
             self._consumer.resume(_topic_partitions(self._owned))
 
     def commit(self, marks: Mapping[Place, Mark]) -> None:
-        """Commit where each partition stands that is still ours; what fails is tried again at the next commit.
-
-        A failed commit is only logged: the records are in the store, and storing them again would change nothing.
-        """
-        self._commits.update({place: mark for place, mark in marks.items() if place not in self._lost})
-        if not self._commits:
-            return
-        wanted = [
-            TopicPartition(
-                *place, mark.offset, Mark(mark.offset, mark.fingerprint, self._topic_ids.of(place[0])).metadata()
-            )
-            for place, mark in self._commits.items()
-        ]
-        try:
-            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
-        except KafkaException as error:
-            log.warning("offsets are not committed yet: %s", error.args[0].str())
-            return
-        failed = {(answer.topic, answer.partition): answer.error for answer in answers if answer.error}
-        for place, reason in failed.items():
-            log.warning("offset of %s-%d is not committed yet: %s", *place, reason)
-        self._commits = {place: mark for place, mark in self._commits.items() if place in failed}
+        """Commit where each partition stands that is still ours; what fails is tried again at the next commit."""
+        self._commits.write({place: mark for place, mark in marks.items() if place not in self._lost})
 
     def close(self) -> None:
         """Leave the group, so that the partitions move on at once."""
@@ -215,9 +195,9 @@ class Membership:
         self.on_skipped(place, count)
 
     def _read_from(self, place: Place, offset: int) -> None:
-        """Seeking is refused for a partition that stopped with an error; assigning it anew never is."""
-        self._gathered = [message for message in self._gathered if (message.topic(), message.partition()) != place]
-        self._commits.pop(place, None)
+        """Go on at another offset. What was gathered before stays: it is to be stored all the same."""
+        # Seeking is refused for a partition that stopped with an error; assigning it anew never is.
+        self._commits.forget(place)
         self._consumer.incremental_unassign([TopicPartition(*place)])
         self._consumer.incremental_assign([TopicPartition(*place, offset)])
         (self._consumer.pause if self._held else self._consumer.resume)([TopicPartition(*place)])
@@ -252,22 +232,10 @@ class Membership:
         """Where the group stands, as far as that is of use; None when it cannot be learned for now."""
         if not partitions:
             return {}
-        try:
-            answers = self._consumer.committed(partitions, timeout=_COMMITTED_SECONDS)
-        except KafkaException as error:
-            log.warning(
-                "what was committed cannot be read (%s): whether the topics are still the same is not checked this time",
-                error.args[0].str(),
-            )
-            return None
-        if any(answer.error for answer in answers):
-            return None
-        found = {
-            (answer.topic, answer.partition): mark_of(answer.offset, answer.metadata)
-            for answer in answers
-            if answer.offset >= 0
-        }
         self._topic_ids.learn({topic for topic, _ in self._owned})
+        found = self._commits.read(partitions)
+        if found is None:
+            return None
         for place, mark in list(found.items()):
             if mark.topic and self._topic_ids.of(place[0]) not in {"", mark.topic}:
                 self._tell_skipped(place, 1, "the topic was created anew")
@@ -281,7 +249,7 @@ class Membership:
         for place in places:
             self._owned.pop(place, None)
             self._broken.pop(place, None)
-            self._commits.pop(place, None)
+            self._commits.forget(place)
             self._watch.end(place)
         self.on_revoked(places)
         log.info("revoked %s; ours are %d", _listed(partitions), len(self._owned))

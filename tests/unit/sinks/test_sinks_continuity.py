@@ -66,7 +66,7 @@ def test_where_reading_goes_on_after_a_break(mark, low, high, offset, skipped):
 @given(st.integers(0, 2**62), st.text("0123456789abcdef", max_size=16), st.text("azAZ09+/_-", min_size=2, max_size=22))
 def test_a_mark_comes_back_from_its_metadata(offset, print_of, topic):
     mark = Mark(offset, print_of, topic)
-    assert mark_of(offset, mark.metadata()) == mark
+    assert mark_of(offset, mark.metadata(topic)) == mark
 
 
 @given(st.one_of(st.none(), st.text()))
