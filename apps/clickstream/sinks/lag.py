@@ -29,9 +29,11 @@ class Lag:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._partitions: dict[Place, _Partition] = {}
+        self.stalled: str | None = None
+        """Which partition has had records for minutes and gave none."""
 
     def assigned(self, place: Place, stored: int, now_ms: int) -> None:
-        """The partition is ours from now on; `stored` is the next offset to store."""
+        """The partition is ours, or is read anew, from now on; `stored` is the next offset to store."""
         with self._lock:
             self._partitions[place] = _Partition(stored, stored, level_at_ms=now_ms)
 
@@ -41,15 +43,13 @@ class Lag:
             for place in places:
                 self._partitions.pop(place, None)
 
-    def seen_end(self, place: Place, low: int, high: int, now_ms: int) -> None:
-        """The broker's first and next offset of the partition."""
+    def seen_end(self, place: Place, high: int, now_ms: int) -> None:
+        """The broker's next offset of the partition."""
         with self._lock:
             partition = self._partitions.get(place)
             if partition is None:
                 return
             partition.end = max(high, partition.stored)
-            # Retention may have deleted records that were never stored; they are not waiting for anybody.
-            partition.stored = max(partition.stored, low)
             if partition.end == partition.stored:
                 partition.level_at_ms = now_ms
 

@@ -5,6 +5,9 @@ store is let go at once: its records are dropped here, unwritten or not, and nev
 begins at the committed offset and every write is idempotent. The strategy is cooperative-sticky, so that a
 scale-out stops only the partitions that move; it also spreads both topics' partitions over more replicas than one topic has.
 
+Offsets that are no longer there are never passed over in silence: librdkafka is told to report them instead of choosing
+another offset by itself. What is lost is counted and logged, and a log that is another one is read from its beginning.
+
 Deliberately absent: any knowledge of stores or of what a record means.
 """
 
@@ -12,42 +15,52 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
 
 from clickstream.contracts.kafka import client_config
 from clickstream.contracts.pipeline import Kafka
+from clickstream.sinks.commits import Commits
+from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint
 from clickstream.sinks.lag import Lag
 from clickstream.sinks.records import Place
+from clickstream.sinks.topic_ids import TopicIds
+from clickstream.sinks.watch import Watch
 
 log = logging.getLogger(__name__)
 
-_LAG_EVERY_SECONDS: Final = 0.5
-_LAG_QUERY_EVERY_SECONDS: Final = 5.0
 _FETCH_RECORDS: Final = 500
 _WORTH_A_WARNING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
+_BROKEN: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})  # noqa: SLF001
 
 
 class Membership:
-    """One consumer of the group. Not thread-safe but for `lag` and `joined`."""
+    """One consumer of the group. Not thread-safe but for `lag` and `joined`.
+
+    `on_skipped` is told of records that are gone (partition, at least so many), `on_revoked` of partitions that were
+    taken away; both are called within `gather`, `wait` and `close`.
+    """
 
     def __init__(self, kafka: Kafka, group: str, topics: Iterable[str], client_id: str) -> None:
+        names = list(topics)
         self.lag = Lag()
         self.joined = False
+        self.on_skipped: Callable[[Place, int], None] = lambda *_: None
+        self.on_revoked: Callable[[set[Place]], None] = lambda _: None
         self._held = False
-        self._owned: set[Place] = set()
-        self._fresh: set[Place] = set()
+        self._owned: dict[Place, Continuity] = {}
         self._gathered: list[Any] = []
         self._lost: set[Place] = set()
-        self._commits: dict[Place, int] = {}
-        self._lag_at = self._lag_query_at = 0.0
+        self._broken: dict[Place, bool] = {}
+        config = client_config(kafka, client_id)
+        self._topic_ids = TopicIds(config, names)
         self._consumer = Consumer(
-            client_config(kafka, client_id)
+            config
             | {
                 "group.id": group,
-                "auto.offset.reset": "earliest",
+                "auto.offset.reset": "error",
                 "enable.auto.commit": False,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": 12_000,
@@ -58,26 +71,24 @@ class Membership:
             },
             logger=logging.getLogger("librdkafka"),
         )
-        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._commits = Commits(self._consumer, self._topic_ids)
+        self._watch = Watch(self._consumer, self.lag)
+        self._consumer.subscribe(names, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def gather(self, records: int, size: int, seconds: float) -> list[Any]:
         """Messages of partitions that are ours: until there are `records`, `size` bytes, or `seconds` have passed."""
         self._lost.clear()
         deadline = time.monotonic() + seconds
-        found = self._gathered
-        total = sum(len(message) for message in found)
-        while len(found) < records and total < size:
+        total = sum(len(message) for message in self._gathered)
+        while len(self._gathered) < records and total < size:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            for message in self._consumer.consume(min(_FETCH_RECORDS, records - len(found)), left):
-                if self._is_record(message):
-                    self._gathered.append(message)
-                    total += len(message)
-            found = self._gathered  # a revocation replaces the list
-        self._gathered = []
+            self._receive(self._consumer.consume(min(_FETCH_RECORDS, records - len(self._gathered)), left))
+            total = sum(len(message) for message in self._gathered)
+        found, self._gathered = self._gathered, []
         self._lost.clear()
-        self._refresh_lag()
+        self._look_after()
         return found
 
     def lost(self, place: Place) -> bool:
@@ -92,9 +103,9 @@ class Membership:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not stop():
             message = self._consumer.poll(min(left, 0.2))
-            if message is not None and self._is_record(message):
-                self._gathered.append(message)  # was on its way when the partition was paused
-            self._refresh_lag()
+            if message is not None:
+                self._receive([message])  # was on its way when the partition was paused
+            self._look_after()
 
     def resume(self) -> None:
         """Fetch again."""
@@ -102,37 +113,96 @@ class Membership:
             self._held = False
             self._consumer.resume(_topic_partitions(self._owned))
 
-    def commit(self, offsets: dict[Place, int]) -> None:
-        """Commit the next offset of each partition that is still ours; what fails is tried again at the next commit.
-
-        A failed commit is only logged: the records are in the store, and storing them again would change nothing.
-        """
-        self._commits.update({place: offset for place, offset in offsets.items() if place not in self._lost})
-        if not self._commits:
-            return
-        wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._commits.items()]
-        try:
-            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
-        except KafkaException as error:
-            log.warning("offsets are not committed yet: %s", error.args[0].str())
-            return
-        failed = {(answer.topic, answer.partition): answer.error for answer in answers if answer.error}
-        for place, reason in failed.items():
-            log.warning("offset of %s-%d is not committed yet: %s", *place, reason)
-        self._commits = {place: offset for place, offset in self._commits.items() if place in failed}
+    def commit(self, marks: Mapping[Place, Mark]) -> None:
+        """Commit where each partition stands that is still ours; what fails is tried again at the next commit."""
+        self._commits.write({place: mark for place, mark in marks.items() if place not in self._lost})
 
     def close(self) -> None:
         """Leave the group, so that the partitions move on at once."""
         self._consumer.close()
 
-    def _is_record(self, message: Any) -> bool:
-        error = message.error()
-        if error is None:
-            return True
+    def _receive(self, messages: Iterable[Any]) -> None:
+        """Add the records that follow on what was read; look at everything else that the client reports."""
+        again: set[Place] = set()
+        for message in messages:
+            place = (message.topic(), message.partition())
+            error = message.error()
+            if error is not None:
+                self._failed(place, error)
+                continue
+            if place not in self._owned or place in again:
+                continue
+            self._watch.moved(place)
+            step = self._owned[place].judge(message.offset(), lambda: fingerprint(message))  # noqa: B023 - called at once
+            if step is Step.TAKE:
+                self._gathered.append(message)
+            elif step is Step.START_AGAIN:
+                again.add(place)
+                self._start_again(place, f"the record at offset {message.offset()} is not the one that was read there")
+
+    def _failed(self, place: Place, error: Any) -> None:
         if error.fatal():
             raise KafkaException(error)
-        log.warning("kafka: %s", error)
-        return False
+        if error.code() in _BROKEN and place in self._owned:
+            self._broken[place] = error.code() == KafkaError._LOG_TRUNCATION  # noqa: SLF001
+        else:
+            log.warning("kafka: %s", error)
+
+    def _look_after(self) -> None:
+        """Mend what is broken, see whether topics are still the same, renew the lag."""
+        for place, truncated in list(self._broken.items()):
+            self._mend(place, truncated=truncated)
+        for topic in self._topic_ids.changed():
+            for place in [place for place in self._owned if place[0] == topic]:
+                self._start_again(place, "the topic was created anew")
+        self._watch.look({place: each.next for place, each in self._owned.items()}, held=self._held)
+
+    def _mend(self, place: Place, *, truncated: bool) -> None:
+        if place not in self._owned:
+            del self._broken[place]
+            return
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=2.0)
+        except KafkaException as error:
+            log.warning("%s-%d cannot be read for now: %s", *place, error.args[0].str())
+            return
+        del self._broken[place]
+        found = self._owned[place].broken(low, high)
+        if truncated and not found.skipped:
+            self._start_again(place, "the log was truncated")
+            return
+        if found.skipped:
+            self._tell_skipped(place, found.skipped, found.what)
+        self._read_from(place, found.offset)
+
+    def _start_again(self, place: Place, why: str) -> None:
+        """Another log: what was accepted into it is all read; how much of the old one was not, nobody knows."""
+        self._tell_skipped(place, 1, why)
+        self._broken.pop(place, None)
+        try:
+            low, _ = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=2.0)
+        except KafkaException:
+            low = OFFSET_BEGINNING
+        self._read_from(place, low)
+
+    def _tell_skipped(self, place: Place, count: int, why: str) -> None:
+        log.error(
+            "%s-%d: %s. At least %d records were lost before they could be read; what the log has now is read from its beginning",
+            *place,
+            why,
+            count,
+        )
+        self.on_skipped(place, count)
+
+    def _read_from(self, place: Place, offset: int) -> None:
+        """Go on at another offset. What was gathered before stays: it is to be stored all the same."""
+        # Seeking is refused for a partition that stopped with an error; assigning it anew never is.
+        self._commits.forget(place)
+        self._consumer.incremental_unassign([TopicPartition(*place)])
+        self._consumer.incremental_assign([TopicPartition(*place, offset)])
+        (self._consumer.pause if self._held else self._consumer.resume)([TopicPartition(*place)])
+        self._owned[place] = Continuity(Mark(offset) if offset >= 0 else None)
+        self._watch.begin(place, offset if offset >= 0 else None)
 
     def _error(self, error: Any) -> None:
         if error.code() in _WORTH_A_WARNING:
@@ -141,61 +211,53 @@ class Membership:
             log.info("kafka: %s", error)
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        places = {(partition.topic, partition.partition) for partition in partitions}
+        marks = self._marks(partitions)
+        for partition in partitions:
+            place = (partition.topic, partition.partition)
+            continuity = Continuity(None if marks is None else marks.get(place))
+            beginning = OFFSET_STORED if marks is None else OFFSET_BEGINNING
+            partition.offset = beginning if continuity.start is None else continuity.start
+            self._owned[place] = continuity
         consumer.incremental_assign(partitions)
         if partitions:
             # Said either way: librdkafka remembers a pause of a partition that went away and has come back.
             (consumer.pause if self._held else consumer.resume)(partitions)
-        self._owned |= places
-        self._fresh |= places
+        for place in ((partition.topic, partition.partition) for partition in partitions):
+            self._watch.begin(place, self._owned[place].next)
+            self.on_skipped(place, 0)  # a rate over a series that appears with its first error misses that error
         self.joined = True
-        log.info("assigned %s; ours are %d", _listed(places), len(self._owned))
+        log.info("assigned %s; ours are %d", _listed(partitions), len(self._owned))
+
+    def _marks(self, partitions: list[Any]) -> dict[Place, Mark] | None:
+        """Where the group stands, as far as that is of use; None when it cannot be learned for now."""
+        if not partitions:
+            return {}
+        self._topic_ids.learn({topic for topic, _ in self._owned})
+        found = self._commits.read(partitions)
+        if found is None:
+            return None
+        for place, mark in list(found.items()):
+            if mark.topic and self._topic_ids.of(place[0]) not in {"", mark.topic}:
+                self._tell_skipped(place, 1, "the topic was created anew")
+                del found[place]
+        return found
 
     def _revoked(self, _: Any, partitions: list[Any]) -> None:
         places = {(partition.topic, partition.partition) for partition in partitions}
-        self._owned -= places
-        self._fresh -= places
         self._lost |= places
         self._gathered = [message for message in self._gathered if (message.topic(), message.partition()) not in places]
         for place in places:
-            self._commits.pop(place, None)
-        self.lag.revoked(places)
-        log.info("revoked %s; ours are %d", _listed(places), len(self._owned))
-
-    def _refresh_lag(self) -> None:
-        now = time.monotonic()
-        if now - self._lag_at < _LAG_EVERY_SECONDS:
-            return
-        self._lag_at = now
-        # The cached end offset comes with each fetch; while nothing is fetched, it has to be asked for.
-        ask = self._held and now - self._lag_query_at >= _LAG_QUERY_EVERY_SECONDS
-        if ask:
-            self._lag_query_at = now
-        try:
-            self._learn_stored()
-            for place in self._owned - self._fresh:
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=1.0, cached=not ask)
-                if high >= 0:
-                    self.lag.seen_end(place, low, high, int(time.time() * 1_000))
-        except KafkaException as error:
-            log.info("the lag is not known: %s", error.args[0].str())
-
-    def _learn_stored(self) -> None:
-        """For partitions that are new to us: where the group stands, or the first record where it stands nowhere."""
-        if not self._fresh:
-            return
-        for answer in self._consumer.committed(_topic_partitions(self._fresh), timeout=2.0):
-            place = (answer.topic, answer.partition)
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=1.0)
-            now_ms = int(time.time() * 1_000)
-            self.lag.assigned(place, answer.offset if answer.offset >= 0 else low, now_ms)
-            self.lag.seen_end(place, low, high, now_ms)
-            self._fresh.discard(place)
+            self._owned.pop(place, None)
+            self._broken.pop(place, None)
+            self._commits.forget(place)
+            self._watch.end(place)
+        self.on_revoked(places)
+        log.info("revoked %s; ours are %d", _listed(partitions), len(self._owned))
 
 
 def _topic_partitions(places: Iterable[Place]) -> list[Any]:
-    return [TopicPartition(topic, partition) for topic, partition in places]
+    return [TopicPartition(*place) for place in places]
 
 
-def _listed(places: Iterable[Place]) -> str:
-    return ", ".join(f"{topic}-{partition}" for topic, partition in sorted(places)) or "nothing"
+def _listed(partitions: Iterable[Any]) -> str:
+    return ", ".join(sorted(f"{each.topic}-{each.partition}" for each in partitions)) or "nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from clickstream.contracts.telemetry import (
@@ -14,11 +14,13 @@ from clickstream.contracts.telemetry import (
     DUPLICATES,
     LAG_RECORDS,
     LAG_SECONDS,
+    PARKED,
+    SKIPPED,
     STORED,
     Telemetry,
 )
 from clickstream.sinks.lag import Lag
-from clickstream.sinks.records import Record, Refused, StoredClick
+from clickstream.sinks.records import Place, Record, Refused, StoredClick
 from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, Outcome
 
 RETRIES: Final = "clickstream.store.retries"
@@ -40,6 +42,9 @@ class Meters:
         self._retries = telemetry.counter(
             RETRIES, "Attempts that the store (or Kafka, for dead letters) refused for now."
         )
+        self._skipped = telemetry.counter(
+            SKIPPED, "Records that were gone before they could be read, at least; 1 for a log that became another one."
+        )
         self._batch = telemetry.histogram(BATCH_SECONDS, "Time to store one batch, waits included.", BATCH_BUCKETS)
         self._click_to_store = telemetry.histogram(
             CLICK_TO_STORE,
@@ -53,8 +58,13 @@ class Meters:
         self._retries.add(0, {"sink": sink})
         self._dead.add(0, {"stage": f"sink-{sink}", "code": "malformed_record"})
 
-    def watch(self, lag: Lag) -> None:
-        """Show the lag whenever somebody scrapes."""
+    def watch(self, lag: Lag, parked: Callable[[], int]) -> None:
+        """Show the lag, and how many records are parked, whenever somebody scrapes."""
+        self._telemetry.gauge(
+            PARKED,
+            "Records that a blocked part of the store refuses for now, kept in memory while others go on.",
+            lambda: [(float(parked()), {"sink": self._sink})],
+        )
         self._telemetry.gauge(LAG_RECORDS, "Records that are not in the store yet.", lag.records)
         self._telemetry.gauge(
             LAG_SECONDS,
@@ -74,6 +84,10 @@ class Meters:
     def retry(self) -> None:
         """Count one wait."""
         self._retries.add(1, {"sink": self._sink})
+
+    def skipped(self, place: Place, count: int) -> None:
+        """Count records that were lost before they could be read."""
+        self._skipped.add(count, {"topic": place[0], "partition": str(place[1])})
 
     def dead(self, refused: Iterable[Refused]) -> None:
         """Count delivered dead letters."""

@@ -1,17 +1,14 @@
 """What a sink stores: a record of the enriched-clicks or the sessions topic, decoded, with the place that it came from.
 
-A record that cannot be decoded is data too (`Refused`); it goes to dead-letters like one that the store refuses.
-Checked here is only what would hurt beyond the one record: an id or a day that becomes part of an index name, of a
-partition or of a whole bulk request.
+A record that cannot be decoded, or is not fit to be stored, is data too (`Refused`); it goes to dead-letters like one
+that the store refuses.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 import msgspec
@@ -19,17 +16,18 @@ import msgspec
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.kafka import TRACEPARENT, header
-from clickstream.contracts.names import UNDATED, Names
-from clickstream.contracts.session_records import Retraction, Session, decode_session, storage_day_of
+from clickstream.contracts.names import Names
+from clickstream.contracts.session_records import Retraction, Session, decode_session
+from clickstream.sinks.validation import UnfitError, check_click, check_session
 
 Place = tuple[str, int]
 """Topic and partition."""
 
-Headers = Sequence[tuple[str, bytes | None]]
+GROUPING_FIELD: Final = {"user_id": "user_id", "session_id": "client_session_id"}
+"""The field of a click that is its grouping key, by the pipeline's `groupBy`. A click's identity within a storage day is
+(source, grouping key, event_id): event ids are made by clients, who know nothing of each other."""
 
-MAX_EVENT_ID: Final = 64
-MAX_SESSION_ID: Final = 256
-"""Characters; 512 bytes is Elasticsearch's limit for an id, and a longer one fails the whole bulk request."""
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class StoredClick(EnrichedClick, frozen=True, gc=False, omit_defaults=False):
@@ -82,8 +80,6 @@ class Refused:
 Decode = Callable[[Any], Record | Refused]
 
 _click_decoder = msgspec.json.Decoder(StoredClick)
-_days: dict[str, bool] = {}
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def decoder(names: Names, *, traced: bool) -> Decode:
@@ -92,7 +88,7 @@ def decoder(names: Names, *, traced: bool) -> Decode:
 
     def decode(message: Any) -> Record | Refused:
         place, offset = (message.topic(), message.partition()), message.offset()
-        key, headers = message.key(), message.headers() or ()
+        key, headers = message.key(), _headers(message)
         value: bytes | None = message.value()
         time_ms: int = message.timestamp()[1]
         if time_ms < 0:
@@ -102,13 +98,13 @@ def decoder(names: Names, *, traced: bool) -> Decode:
             return Refused(place, offset, value or b"", code, reason, path, time_ms, key, headers)
 
         try:
-            content = _session(message, value) if place[0] == sessions else _click(value)
+            content = _session(key, value, headers) if place[0] == sessions else _click(value)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at ")
             return refused("invalid_record", reason, path.strip("`") or "$")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return refused("malformed_record", "not the JSON of this topic", "$")
-        except _UnfitError as unfit:
+        except UnfitError as unfit:
             return refused("invalid_record", unfit.reason, unfit.path)
         parent = header(headers, TRACEPARENT) if traced else None
         traceparent = parent.decode("ascii", "replace") if parent else None
@@ -117,64 +113,32 @@ def decoder(names: Names, *, traced: bool) -> Decode:
     return decode
 
 
-class _UnfitError(Exception):
-    def __init__(self, reason: str, path: str) -> None:
-        super().__init__(reason)
-        self.reason, self.path = reason, path
-
-
 def _click(value: bytes | None) -> StoredClick:
     if value is None:
         reason = "the record has no value"
-        raise _UnfitError(reason, "$")
+        raise UnfitError(reason, "$")
     click = _click_decoder.decode(value)
-    if not 1 <= len(click.event_id) <= MAX_EVENT_ID:
-        reason = f"must have 1 to {MAX_EVENT_ID} characters"
-        raise _UnfitError(reason, "$.event_id")
-    if not is_storage_day(click.storage_day):
-        reason = f"must be YYYY-MM-DD or {UNDATED}"
-        raise _UnfitError(reason, "$.storage_day")
+    check_click(click)
     return click
 
 
-def _session(message: Any, value: bytes | None) -> Session | Retraction:
+def _headers(message: Any) -> Headers:
     try:
-        session = decode_session(message.key() or b"", value, message.headers())
+        return message.headers() or ()
+    except (SystemError, UnicodeDecodeError):  # the client's answer to a name that is not UTF-8
+        return (("unreadable", b"true"),)
+
+
+def _session(key: bytes | None, value: bytes | None, headers: Headers) -> Session | Retraction:
+    try:
+        session = decode_session(key or b"", value, headers)
     except (KeyError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError):
             raise
         reason = "a tombstone must have the headers version and merged_into"
-        raise _UnfitError(reason, "$") from error
-    if not 1 <= len(session.id) <= MAX_SESSION_ID or len(session.id.encode()) > 512:
-        reason = f"must have 1 to {MAX_SESSION_ID} characters"
-        raise _UnfitError(reason, "$.id")
-    if not is_storage_day(storage_day_of(session.id)):
-        reason = f"must start with a storage day (YYYY-MM-DD or {UNDATED})"
-        raise _UnfitError(reason, "$.id")
-    if not 0 <= session.version < 2**63:
-        reason = "must be an offset"
-        raise _UnfitError(reason, "$.version")
+        raise UnfitError(reason, "$") from error
+    check_session(session)
     return session
-
-
-def is_storage_day(text: str) -> bool:
-    """Whether it is `undated` or a day of the calendar."""
-    known = _days.get(text)
-    if known is None:
-        if len(_days) > 10_000:
-            _days.clear()
-        known = _days[text] = text == UNDATED or _is_date(text)
-    return known
-
-
-def _is_date(text: str) -> bool:
-    if not _DAY.fullmatch(text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def newest(records: Iterable[Record]) -> tuple[list[Record], int]:

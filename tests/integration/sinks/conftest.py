@@ -209,7 +209,7 @@ class Stores:
             hits = answer.body["hits"]["hits"]
             if not hits:
                 return sorted(found)
-            found += [hit["_id"] for hit in hits]
+            found += [hit["sort"][0] for hit in hits]
             after = hits[-1]["sort"]
 
     def sessions(self, store: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, Sink
 from clickstream.contracts.session_records import Retraction
 from clickstream.contracts.times import iso_day
 from clickstream.setup import set_up
+from clickstream.sinks.elasticsearch import retention
 
 STORES = ("elasticsearch", "postgres")
 DAY = 86_400_000
@@ -96,3 +97,28 @@ def test_a_running_sink_applies_it_by_itself(store, short, feed, stores, start_s
     feed.clicks([make_click("old", timestamp=at, received_at=at), make_click("new")])
     until(lambda: feed.settled(store), 60, "everything committed", sink.log)
     until(lambda: stores.event_ids(store) == ["new"], 30, "the old one is gone", sink.log)
+
+
+def test_a_late_click_that_comes_while_its_old_day_is_dropped_is_not_lost(
+    short, stores, open_sink, records, make_click, monkeypatch
+):
+    """Between the look whether the index holds anything recent and its deletion."""
+    sink = open_sink("elasticsearch")
+    now = int(time.time() * 1_000)
+    old = now - 6 * DAY
+    assert sink.write(records(make_click("old", timestamp=old, received_at=old))).stored["click"] == 1
+    look, came = retention._holds_recent, []
+
+    def slow_look(client, index, cutoff):
+        answer = look(client, index, cutoff)
+        late = records(make_click(f"late-{len(came)}", timestamp=old, received_at=now))
+        came.append(sink.write(late))
+        return answer
+
+    monkeypatch.setattr(retention, "_holds_recent", slow_look)
+    set_up("elasticsearch", short, "retention", 30, print)
+    monkeypatch.undo()
+    assert [outcome.stored["click"] for outcome in came] == [1, 0]
+    (parked,) = came[1].blocked
+    assert sink.write([parked]).stored["click"] == 1
+    assert stores.event_ids("elasticsearch") == ["late-0", "late-1", "old"]

@@ -20,24 +20,27 @@ def read(lag, now_ms):
 def test_an_idle_partition_reads_zero():
     lag = Lag()
     lag.assigned(PLACE, 100, 0)
-    lag.seen_end(PLACE, 0, 100, 1_000)
+    lag.seen_end(PLACE, 100, 1_000)
     assert read(lag, 3_600_000) == (0, 0)
 
 
-def test_records_that_retention_deleted_are_not_waited_for():
+def test_records_that_retention_deleted_are_waited_for_until_they_are_counted_as_lost():
     lag = Lag()
     lag.assigned(PLACE, 0, 0)
-    lag.seen_end(PLACE, 100, 100, 0)
-    assert read(lag, 5_000) == (0, 0)
+    lag.seen_end(PLACE, 100, 0)
+    assert read(lag, 5_000) == (100, 5.0)
+    lag.assigned(PLACE, 100, 6_000)  # reading goes on behind them
+    lag.seen_end(PLACE, 100, 6_000)
+    assert read(lag, 7_000) == (0, 0)
 
 
 def test_a_click_after_an_idle_hour_is_not_an_hour_late():
     lag = Lag()
     lag.assigned(PLACE, 0, 0)
-    lag.seen_end(PLACE, 0, 0, 0)
+    lag.seen_end(PLACE, 0, 0)
     lag.stored(PLACE, 1, 10, 20)
-    lag.seen_end(PLACE, 0, 1, 3_600_000)
-    lag.seen_end(PLACE, 0, 2, 3_600_500)
+    lag.seen_end(PLACE, 1, 3_600_000)
+    lag.seen_end(PLACE, 2, 3_600_500)
     assert read(lag, 3_601_000) == (1, 1.0)
     lag.waiting(PLACE, 3_600_400)
     assert read(lag, 3_601_000) == (1, 0.6)
@@ -46,7 +49,7 @@ def test_a_click_after_an_idle_hour_is_not_an_hour_late():
 def test_a_batch_that_waits_ages_until_it_is_stored():
     lag = Lag()
     lag.assigned(PLACE, 0, 0)
-    lag.seen_end(PLACE, 0, 10, 1_000)
+    lag.seen_end(PLACE, 10, 1_000)
     lag.waiting(PLACE, 500)
     lag.waiting(PLACE, 900)
     assert read(lag, 60_500) == (10, 60.0)
@@ -58,7 +61,7 @@ def test_a_revoked_partition_is_not_shown():
     lag = Lag()
     lag.assigned(PLACE, 0, 0)
     lag.revoked([PLACE])
-    lag.seen_end(PLACE, 0, 10, 0)
+    lag.seen_end(PLACE, 10, 0)
     lag.stored(PLACE, 3, 0, 0)
     assert list(lag.records()) == []
 

@@ -8,7 +8,8 @@ import pytest
 from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.names import Names
 from clickstream.contracts.session_records import Retraction, Session, encode_session
-from clickstream.sinks.records import Record, Refused, StoredClick, decoder, is_storage_day, newest
+from clickstream.sinks.records import Record, Refused, StoredClick, decoder, newest
+from clickstream.sinks.validation import is_storage_day
 
 NAMES = Names("shop", "web")
 
@@ -103,3 +104,68 @@ def test_of_several_records_of_a_session_the_newest_is_kept_and_the_first_of_equ
 
     kept, surplus = newest([record(1, 0), record(3, 1), record(3, 2), record(2, 3)])
     assert ([item.offset for item in kept], surplus) == ([1], 3)
+
+
+def test_a_click_whose_headers_cannot_be_read_is_a_click_and_a_tombstone_is_none():
+    """The client raises SystemError for a header whose name is not UTF-8."""
+
+    class Unreadable(Message):
+        def headers(self):
+            raise SystemError
+
+    assert isinstance(decode(Unreadable(NAMES.enriched_clicks, click())), Record)
+    refused = decode(Unreadable(NAMES.sessions, None, key=b"2026-01-01-a"))
+    assert isinstance(refused, Refused)
+    assert refused.row("sink-test").origin.headers == (("unreadable", b"true"),)
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"user_id": "u" * 257}, "$.user_id"),
+        ({"client_session_id": "s" * 257}, "$.client_session_id"),
+        ({"source": "s" * 257}, "$.source"),
+        ({"storage_day": "1969-12-31"}, "$.storage_day"),
+    ],
+)
+def test_a_click_that_would_not_fit_into_an_index_or_a_partition_is_named(members, path):
+    refused = decode(Message(NAMES.enriched_clicks, click(**members)))
+    assert (refused.code, refused.path) == ("invalid_record", path)
+
+
+@pytest.mark.parametrize("field", ["timestamp", "event_time", "received_at"])
+@pytest.mark.parametrize("time", [-1, 253_402_300_800_000, 2**63, 10**30])
+def test_a_time_outside_of_1970_to_9999_is_named(field, time):
+    refused = decode(Message(NAMES.enriched_clicks, click(**{field: time})))
+    assert (refused.code, refused.path) == ("invalid_record", f"$.{field}")
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"funnels": {"a": 2**40}}, "$.funnels[...]"),
+        ({"funnels": {"a": -1}}, "$.funnels[...]"),
+        ({"funnels": {"f" * 257: 1}}, "$.funnels"),
+        ({"funnels": {str(n): 1 for n in range(1_001)}}, "$.funnels"),
+        ({"events": 2**31}, "$.events"),
+        ({"page_views": -1}, "$.page_views"),
+        ({"start": 3, "end": 2}, "$.start"),
+        ({"end": 253_402_300_800_000}, "$.end"),
+        ({"device": "d" * 65}, "$.device"),
+        ({"country": "d" * 65}, "$.country"),
+        ({"user_id": "u" * 257}, "$.user_id"),
+        ({"merged_ids": ["m"] * 10_001}, "$.merged_ids"),
+        ({"merged_ids": ["ü" * 257]}, "$.merged_ids[...]"),
+    ],
+)
+def test_a_session_out_of_which_a_sink_would_make_too_much_is_named(members, path):
+    refused = decode(Message(NAMES.sessions, session(**members)))
+    assert (refused.code, refused.path) == ("invalid_record", path)
+
+
+def test_the_most_that_is_allowed_is_a_session():
+    funnels = {str(n) * 60: 32 for n in range(1_000)}
+    whole = session(
+        funnels=funnels, merged_ids=["m" * 256] * 500, events=2**31 - 1, user_id="🛒" * 256, device="d" * 64
+    )
+    assert isinstance(decode(Message(NAMES.sessions, whole)), Record)

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from clickstream.contracts.geoip import no_country
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Privacy
 from clickstream.contracts.telemetry import Telemetry
@@ -307,6 +308,7 @@ async def longest_turn(form: Form, content: bytes) -> float:
         producer=producer,
         instruments=Instruments(telemetry, lambda: 0),
         telemetry=telemetry,
+        country_of=no_country,
     )
     pixel = form is Form.PIXEL
     wire = b"" if pixel else gzip.compress(content)

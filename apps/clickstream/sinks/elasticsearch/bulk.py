@@ -11,31 +11,43 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 
 MAX_BYTES: Final = 6 << 20
 
 _FILTER: Final = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 
-_BAD_DOCUMENT: Final = frozenset(
-    {"document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"}
+# Whatever the status: the index is read-only, write-blocked, closed or not there, has no shard for now, may not be made
+# (too many shards are open), or has the mapping of another release: documents have the release's fields only.
+_BLOCKED: Final = frozenset(
+    {
+        "cluster_block_exception",
+        "index_closed_exception",
+        "index_not_found_exception",
+        "strict_dynamic_mapping_exception",
+        "unavailable_shards_exception",
+        "no_shard_available_action_exception",
+        "validation_exception",
+    }
 )
-# 400s that are about the cluster and not about the document: too many shards are open, or somebody closed the index.
-_BAD_CLUSTER: Final = frozenset({"validation_exception", "index_closed_exception"})
-_FIELD: Final = re.compile(r"field \[([\w.]{1,100})\]|introduction of \[([\w.]{1,100})\]")
+_FIELD: Final = re.compile(r"field \[([\w.]{1,100})\]")
 
 
 class Verdict(Enum):
     """What became of one action."""
 
     NEW = "new"
-    KNOWN = "known"
+    CONFLICT = "conflict"
+    """There is a document of that id, or one of a version that is not older."""
     LATER = "later"
+    """The store takes no more for now."""
+    BLOCKED = "blocked"
+    """The index takes nothing for now."""
     REFUSED = "refused"
 
 
-class UnexpectedAnswerError(Exception):
-    """Elasticsearch refused an action for a reason that is not the document's: a fault of ours."""
+class NoAnswerError(Exception):
+    """Something answered that is not Elasticsearch: a proxy, say."""
 
 
 def split(actions: Sequence[bytes], limit: int = MAX_BYTES) -> Iterator[tuple[int, int]]:
@@ -51,30 +63,43 @@ def split(actions: Sequence[bytes], limit: int = MAX_BYTES) -> Iterator[tuple[in
 
 
 def send(client: Elasticsearch, actions: Iterable[bytes]) -> list[Mapping[str, Any]]:
-    """The answer to each action, in order. Raises ApiError or TransportError when there is no such answer."""
+    """The answer to each action, in order. Raises ApiError, TransportError or NoAnswerError when there is no such answer."""
     response = client.perform_request(
         "POST",
         f"/_bulk?filter_path={_FILTER}",
         headers={"accept": "application/json", "content-type": "application/x-ndjson"},
         body=b"".join(actions),
     )
-    return [next(iter(item.values())) for item in response.body["items"]]
+    try:
+        return [next(iter(item.values())) for item in response.body["items"]]
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        msg = f"HTTP {response.meta.status} without the answers of a bulk request"
+        raise NoAnswerError(msg) from error
+
+
+def takes_requests(client: Elasticsearch, index: str) -> bool:
+    """Whether a bulk request gets its answers that says nothing: one for an alias that is none, so no index is made of it.
+
+    For telling a request that is refused for what is in it from one that any would be.
+    """
+    order = b'{"create":{"_index":"%b.none","_id":"none","require_alias":true}}\n{}\n' % index.encode()
+    try:
+        send(client, [order])
+    except ApiError:
+        return False
+    return True
 
 
 def judge(answer: Mapping[str, Any]) -> Verdict:
-    """What an answer means. Raises UnexpectedAnswerError."""
+    """What an answer means. A reason that is not known to pass is the document's."""
     status = answer["status"]
     if status < 300:
         return Verdict.NEW
     if status == 409:
-        return Verdict.KNOWN
-    kind, reason = error_of(answer)
-    if status in {401, 403, 404, 429} or status >= 500 or kind in _BAD_CLUSTER:
-        return Verdict.LATER
-    if kind in _BAD_DOCUMENT or "immense term" in reason:
-        return Verdict.REFUSED
-    msg = f"HTTP {status} {kind}"
-    raise UnexpectedAnswerError(msg)
+        return Verdict.CONFLICT
+    if error_of(answer)[0] in _BLOCKED:
+        return Verdict.BLOCKED
+    return Verdict.LATER if status in {401, 403, 404, 429} or status >= 500 else Verdict.REFUSED
 
 
 def error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
@@ -86,4 +111,4 @@ def error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
 def field_of(answer: Mapping[str, Any]) -> str | None:
     """The mapped field that an answer complains about, where it names one."""
     found = _FIELD.search(error_of(answer)[1])
-    return None if found is None else found[1] or found[2]
+    return None if found is None else found[1]

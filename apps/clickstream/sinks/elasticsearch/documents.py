@@ -1,12 +1,15 @@
 """Records as Elasticsearch documents: one bulk action (two lines of NDJSON) each.
 
-Clicks are created once (`_id` = event_id in the index of the storage day; a second create is a conflict, which is the
-deduplication). Sessions are indexed under an external version, so that an older record never overwrites a newer one.
+Clicks are created once (`_id` = event_id in the index of the storage day). A second create is a conflict, which is the
+deduplication, unless the document there is somebody else's: two clicks are one only if source, grouping key and event_id
+are equal. Then the click has a second id, which is a function of all three. Sessions are indexed under an external version, so that an older record never overwrites a newer one.
 A retraction is such a document too, a small marker that the alias hides: Elasticsearch forgets the versions of deleted
 documents after a minute (`index.gc_deletes`), and a paused enricher may write an older version much later.
 """
 
 from __future__ import annotations
+
+from hashlib import sha256
 
 import msgspec
 
@@ -57,12 +60,29 @@ class RetractedDocument(msgspec.Struct, frozen=True):
     retracted_at: int
 
 
-def action(record: Record, names: Names) -> bytes:
-    """The bulk action of a record: a line that says what to do and a line with the document, each ended."""
+def index_of(record: Record, names: Names) -> str:
+    """The index that a record belongs to."""
+    content = record.content
+    if isinstance(content, StoredClick):
+        return names.clicks_index(content.storage_day)
+    return names.sessions_index(storage_day_of(content.id))
+
+
+def second_id(click: StoredClick, grouping_key: str) -> str:
+    """The id of a click whose event_id is another click's id already: longer than any event_id, so none can take its place."""
+    identity = _encode([click.source, grouping_key, click.event_id])
+    return f"{click.event_id}~{sha256(identity).hexdigest()}"
+
+
+def action(record: Record, names: Names, click_id: str | None = None) -> bytes:
+    """The bulk action of a record: a line that says what to do and a line with the document, each ended.
+
+    `click_id` is a click's id where it is not its event_id.
+    """
     content = record.content
     match content:
         case StoredClick():
-            order: object = {"create": {"_index": names.clicks_index(content.storage_day), "_id": content.event_id}}
+            order: object = {"create": {"_index": index_of(record, names), "_id": click_id or content.event_id}}
             document: object = content
         case Session():
             order = _versioned(content.id, content.version, names)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Final
 
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import ElasticsearchSink
 from clickstream.sinks.elasticsearch.templates import TEMPLATE_VERSION, templates
+
+_BLOCKED: Final = frozenset({"cluster_block_exception", "index_closed_exception"})
 
 
 class NewerTemplateError(Exception):
@@ -16,14 +19,53 @@ class NewerTemplateError(Exception):
 
 
 def install(client: Elasticsearch, names: Names, spec: ElasticsearchSink, progress: Callable[[str], None]) -> None:
-    """Put the templates. Doing it again, or twice at once, changes nothing. Raises NewerTemplateError, ApiError."""
-    for name, body in templates(names, spec).items():
+    """Put the templates, and new fields into the indices that there are. Doing it again, or twice at once, changes nothing.
+
+    Raises NewerTemplateError, ApiError.
+    """
+    wanted = templates(names, spec)
+    for name in wanted:
         there = _version(client, name)
         if there is not None and there > TEMPLATE_VERSION:
             msg = f"template {name} has version {there}, and this release would put {TEMPLATE_VERSION}: use a newer release"
             raise NewerTemplateError(msg)
+    # First the indices: sinks of this release begin to write once they see the version of the templates.
+    _extend(client, names, wanted, progress)
+    for name, body in wanted.items():
         client.indices.put_index_template(name=name, body=body)
         progress(f"template {name} version {TEMPLATE_VERSION} is installed")
+    # A sink of the release before may have made an index meanwhile.
+    _extend(client, names, wanted, progress)
+
+
+def _extend(
+    client: Elasticsearch, names: Names, wanted: dict[str, dict[str, Any]], progress: Callable[[str], None]
+) -> None:
+    """Give every index of the pipeline the fields that its template has and it has not: mappings are strict."""
+    for index in indices_of(client, names):
+        name = next(name for name in wanted if index.startswith(f"{name}."))
+        fields: dict[str, Any] = wanted[name]["template"]["mappings"]["properties"]
+        there = client.options(ignore_status=404).indices.get_mapping(index=index, expand_wildcards="all").body
+        if index not in there:
+            continue  # dropped meanwhile
+        known = there[index]["mappings"].get("properties", {})
+        new = {field: how for field, how in fields.items() if field not in known}
+        if not new:
+            continue
+        try:
+            client.indices.put_mapping(index=index, properties=new)
+        except NotFoundError:
+            continue
+        except ApiError as error:
+            if error.message not in _BLOCKED:
+                raise
+            # One index that is closed or read-only must not keep all others from being written.
+            progress(
+                f"index {index} does not get the new fields {', '.join(sorted(new))} ({error.message}); its records wait until it has them: "
+                "make it writable and run setup again"
+            )
+        else:
+            progress(f"index {index} has the new fields {', '.join(sorted(new))}")
 
 
 def missing(client: Elasticsearch, names: Names) -> str | None:

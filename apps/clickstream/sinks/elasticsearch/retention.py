@@ -35,8 +35,7 @@ def apply_retention(client: Elasticsearch, names: Names, retention: str, now_ms:
         day = index.rsplit(".", 1)[1] if index.endswith(f".{UNDATED}") else index[-10:]
         if day == UNDATED:
             _prune(client, index, cutoff)
-        elif _ended_before(day, cutoff) and not _holds_recent(client, index, cutoff):
-            client.indices.delete(index=index, ignore_unavailable=True)
+        elif _ended_before(day, cutoff) and _drop(client, index, cutoff):
             log.info("dropped index %s", index)
             dropped += 1
     return dropped
@@ -48,6 +47,19 @@ def _ended_before(day: str, cutoff_ms: int) -> bool:
     except (ValueError, OverflowError):
         return False  # not an index of ours
     return end.timestamp() * 1_000 <= cutoff_ms // DAY_MS * DAY_MS
+
+
+def _drop(client: Elasticsearch, index: str, cutoff_ms: int) -> bool:
+    """Delete the index unless it holds something recent."""
+    if _holds_recent(client, index, cutoff_ms):
+        return False
+    # A late click may come after that look, and would go with the index: from here on a sink keeps it and tries again.
+    client.options(ignore_status=[400, 404]).indices.add_block(index=index, block="write")
+    if _holds_recent(client, index, cutoff_ms):
+        client.indices.put_settings(index=index, settings={"index.blocks.write": None})
+        return False
+    client.indices.delete(index=index, ignore_unavailable=True)
+    return True
 
 
 def _holds_recent(client: Elasticsearch, index: str, cutoff_ms: int) -> bool:

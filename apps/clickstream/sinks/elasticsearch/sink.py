@@ -7,23 +7,39 @@ guessed types, for good. Every lost connection is a reason to look again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from elastic_transport import ConnectionError as NoConnectionError
-from elastic_transport import TransportError
+from elastic_transport import ConnectionTimeout, TransportError
 from elasticsearch import ApiError, Elasticsearch
 
 from clickstream.contracts.pipeline import ElasticsearchSink, Pipeline
-from clickstream.contracts.session_records import Retraction
-from clickstream.sinks.elasticsearch.bulk import Verdict, error_of, field_of, judge, send, split
+from clickstream.sinks.elasticsearch.bulk import (
+    MAX_BYTES,
+    NoAnswerError,
+    Verdict,
+    error_of,
+    field_of,
+    judge,
+    send,
+    split,
+    takes_requests,
+)
 from clickstream.sinks.elasticsearch.client import connect, trouble
-from clickstream.sinks.elasticsearch.documents import action
+from clickstream.sinks.elasticsearch.documents import action, index_of
+from clickstream.sinks.elasticsearch.identity import Identity
 from clickstream.sinks.elasticsearch.installation import missing
 from clickstream.sinks.elasticsearch.retention import apply_retention
 from clickstream.sinks.records import Record, Refused, StoredClick, newest
-from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, Outcome
+from clickstream.sinks.sink import CLICK, SESSION, Outcome, kind_of
 
 log = logging.getLogger(__name__)
+
+WRITE_SECONDS: Final = 60.0
+"""After that long a write hands back what it has not begun with: the consumer must be heard of."""
+_SMALLEST_REQUEST: Final = 64 << 10
 
 
 class ElasticsearchStore:
@@ -41,7 +57,14 @@ class ElasticsearchStore:
         self._names = pipeline.names
         self._spec = spec
         self._make_client = make_client
+        self._identity = Identity(pipeline.names, pipeline.enricher.group_by)
         self._client: Elasticsearch | None = None
+        self._request_bytes = MAX_BYTES
+        self.beat: Callable[[], None] = lambda: None
+
+    def target(self, record: Record) -> str:
+        """See `Sink`: the index."""
+        return index_of(record, self._names)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `Sink`."""
@@ -59,7 +82,11 @@ class ElasticsearchStore:
         if outcome.trouble is not None:
             outcome.later = list(records)
             return outcome
-        self._write(client, _essential(records, outcome), outcome)
+        essential = _essential(records, outcome)
+        deadline = time.monotonic() + WRITE_SECONDS
+        conflicts = self._write(client, [(record, None) for record in essential], outcome, deadline)
+        if conflicts:
+            self._resolve(client, conflicts, outcome, deadline)
         return outcome
 
     def upkeep(self) -> None:
@@ -90,32 +117,79 @@ class ElasticsearchStore:
             self._client = client
         return self._client
 
-    def _write(self, client: Elasticsearch, records: Sequence[Record], outcome: Outcome) -> None:
-        actions = [action(record, self._names) for record in records]
-        pending = list(split(actions))[::-1]
+    def _write(
+        self, client: Elasticsearch, items: Sequence[tuple[Record, str | None]], outcome: Outcome, deadline: float
+    ) -> list[Record]:
+        """Write records, each with its second id or None. Returns the clicks whose event_id is a document's id already."""
+        records = [record for record, _ in items]
+        actions = [action(record, self._names, click_id) for record, click_id in items]
+        pending = list(split(actions, self._request_bytes))[::-1]
+        conflicts: list[Record] = []
         while pending:
             start, end = pending.pop()
+            if time.monotonic() > deadline:
+                outcome.trouble = f"the store is slow: no more than this was done in {WRITE_SECONDS:.0f} s"
+                outcome.later += conflicts + records[start:]
+                return []
+            self.beat()
             try:
                 answers = send(client, actions[start:end])
-            except (ApiError, TransportError) as error:
-                if getattr(error, "status_code", None) == 413 and end - start > 1:
-                    middle = (start + end) // 2
-                    pending += [(middle, end), (start, middle)]
+            except (ApiError, TransportError, NoAnswerError) as error:
+                if self._is_of_the_records(client, error):
+                    if end - start > 1:
+                        middle = (start + end) // 2
+                        pending += [(middle, end), (start, middle)]
+                    else:
+                        outcome.refused.append(_refused_whole(records[start], error))
                     continue
-                if getattr(error, "status_code", None) == 413:
-                    outcome.refused.append(
-                        Refused.by_store(records[start], "too_large", "larger than a request may be")
-                    )
-                    continue
-                outcome.trouble = trouble(error)
-                if outcome.trouble is None:
-                    raise
-                if isinstance(error, NoConnectionError) or getattr(error, "status_code", 0) in {401, 403}:
-                    self.close()  # look for the templates, and read the secrets, again
-                outcome.later.extend(records[start:])
-                return
-            for record, answer in zip(records[start:end], answers, strict=True):
-                _account(record, judge(answer), answer, outcome)
+                self._stop(error, outcome, conflicts + records[start:])
+                return []
+            self._request_bytes = min(MAX_BYTES, self._request_bytes * 2)
+            for (record, click_id), answer in zip(items[start:end], answers, strict=True):
+                if judge(answer) is Verdict.CONFLICT and isinstance(record.content, StoredClick) and click_id is None:
+                    conflicts.append(record)
+                else:
+                    _account(record, answer, outcome)
+        return conflicts
+
+    def _resolve(self, client: Elasticsearch, clicks: Sequence[Record], outcome: Outcome, deadline: float) -> None:
+        """Clicks whose event_id is another document's id: known, or stored under their second id."""
+        self.beat()
+        try:
+            found = self._identity.resolve(client, clicks)
+        except (ApiError, TransportError) as error:
+            self._stop(error, outcome, clicks)
+            return
+        outcome.known[CLICK] += found.known
+        if found.unclear:
+            outcome.later += found.unclear
+            outcome.trouble = "documents that are in the way of new ones cannot be read for now"
+        self._write(client, found.others, outcome, deadline)
+
+    def _is_of_the_records(self, client: Elasticsearch, error: ApiError | TransportError | NoAnswerError) -> bool:
+        """Whether the request was refused for what is in it: any other is taken."""
+        if not isinstance(error, ApiError):
+            return False
+        if error.status_code == 413:
+            return True
+        if trouble(error) is not None:
+            return False
+        try:
+            return takes_requests(client, self._names.clicks_alias)
+        except (TransportError, NoAnswerError):
+            return False
+
+    def _stop(self, error: ApiError | TransportError | NoAnswerError, outcome: Outcome, left: Sequence[Record]) -> None:
+        """The store takes nothing more for now; raises what is neither the store's nor a record's fault."""
+        told = str(error) if isinstance(error, NoAnswerError) else trouble(error)
+        if told is None:
+            raise error
+        if isinstance(error, ConnectionTimeout):
+            self._request_bytes = max(_SMALLEST_REQUEST, self._request_bytes // 2)
+        if isinstance(error, NoConnectionError) or getattr(error, "status_code", 0) in {401, 403}:
+            self.close()  # look for the templates, and read the secrets, again
+        outcome.trouble = told
+        outcome.later.extend(left)
 
 
 class _NotInstalledError(Exception):
@@ -130,24 +204,31 @@ def _essential(records: Sequence[Record], outcome: Outcome) -> list[Record]:
     return clicks + sessions
 
 
-def _account(record: Record, verdict: Verdict, answer: dict[str, object] | object, outcome: Outcome) -> None:
-    assert isinstance(answer, dict)
-    content = record.content
-    kind = CLICK if isinstance(content, StoredClick) else RETRACTION if isinstance(content, Retraction) else SESSION
-    match verdict:
-        case Verdict.NEW | Verdict.KNOWN:
-            (outcome.stored if verdict is Verdict.NEW else outcome.known)[kind] += 1
-            if kind == CLICK and verdict is Verdict.NEW:
+def _refused_whole(record: Record, error: ApiError | TransportError | NoAnswerError) -> Refused:
+    status = getattr(error, "status_code", 0)
+    if status == 413:
+        return Refused.by_store(record, "too_large", "larger than a request may be")
+    return Refused.by_store(record, "refused_request", f"Elasticsearch refuses a request with it (HTTP {status})")
+
+
+def _account(record: Record, answer: Mapping[str, Any], outcome: Outcome) -> None:
+    kind = kind_of(record)
+    error, reason = error_of(answer)
+    match judge(answer):
+        case Verdict.NEW:
+            outcome.stored[kind] += 1
+            if kind == CLICK:
                 outcome.acknowledged.append(record)
+        case Verdict.CONFLICT:
+            outcome.known[kind] += 1
         case Verdict.LATER:
-            error, reason = error_of(answer)
             outcome.trouble = f"HTTP {answer['status']} {error}: {reason[:200]}"
             outcome.later.append(record)
+        case Verdict.BLOCKED:
+            outcome.blocked_by = f"HTTP {answer['status']} {error}: {reason[:200]}"
+            outcome.blocked.append(record)
         case Verdict.REFUSED:
             field = field_of(answer)
             where = "the document" if field is None else f"the field {field}"
-            outcome.refused.append(
-                Refused.by_store(
-                    record, error_of(answer)[0], f"the mapping refuses {where}", "$" if field is None else f"$.{field}"
-                )
-            )
+            path = "$" if field is None else f"$.{field}"
+            outcome.refused.append(Refused.by_store(record, error, f"the mapping refuses {where}", path))

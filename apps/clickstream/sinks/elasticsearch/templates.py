@@ -1,7 +1,7 @@
 """The index templates: strict mappings, so that a field that nobody declared is an error and never a guess.
 
-The aliases are part of the templates, so every new day has them. `TEMPLATE_VERSION` grows with each change; a change
-shows in the indices of the days that follow. Only mapping types of Elasticsearch's core are used.
+The aliases are part of the templates, so every new day has them. `TEMPLATE_VERSION` grows with each change. New fields are
+put into the indices that there are as well; any other change shows in the indices of the days that follow. Only mapping types of Elasticsearch's core are used.
 """
 
 from __future__ import annotations

@@ -71,6 +71,11 @@ def is_for_now(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_FOR_NOW)
 
 
+def is_slow_or_locked(error: psycopg.Error) -> bool:
+    """Whether a time limit of ours ended the statement: a lock was not to be had, or it took too long."""
+    return error.sqlstate in {"55P03", "57014"}
+
+
 def is_bad_data(error: psycopg.Error) -> bool:
     """Whether the error is one of the values that were sent."""
     return error.sqlstate is not None and error.sqlstate.startswith(_BAD_DATA)

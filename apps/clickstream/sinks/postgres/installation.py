@@ -20,6 +20,7 @@ from clickstream.sinks.postgres.connection import Connection
 from clickstream.sinks.postgres.declarations import declare_funnels, set_time_zone
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead
 from clickstream.sinks.postgres.reader import drop_reader, ensure_reader
+from clickstream.sinks.records import GROUPING_FIELD
 
 Progress = Callable[[str], None]
 
@@ -65,6 +66,9 @@ def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> N
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"clickstream setup {schema}"])
         _own(connection, pipeline)
         connection.execute(_APPLIED)
+        # What the primary key of clicks is made of; groupBy never changes.
+        field = GROUPING_FIELD[pipeline.enricher.group_by]
+        connection.execute("SELECT set_config('clickstream.grouping_field', %s, true)", [field])
         for migration in _pending(connection):
             connection.execute(migration.text.encode())
             connection.execute(

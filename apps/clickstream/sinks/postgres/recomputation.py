@@ -39,23 +39,28 @@ _USERS: Final = """
     WHERE period > {since} AND (r.period_key IS NULL OR c.period_key IS NULL)
     ORDER BY 1, 2, 3"""
 
+# A session has the user of the click that began it. Which one that was the clicks do not say: where the pipeline groups by
+# the browser's session, visitors log in within one.
 _SESSIONS: Final = f"""
     WITH recomputed AS (
         SELECT resolved_session_id AS session_id, min(event_time) AS started_at, max(event_time) AS ended_at,
                count(*) AS events, count(*) FILTER (WHERE type = 'page_view') AS page_views,
-               min(user_id) AS user_id, max(received_at) AS received_at
+               array_agg(DISTINCT user_id) AS users, max(received_at) AS received_at
         FROM clicks_with_session WHERE session_id IS NOT NULL GROUP BY 1
     )
     SELECT session_id,
            jsonb_build_object('started_at', s.started_at, 'ended_at', s.ended_at, 'events', s.events,
                               'page_views', s.page_views, 'user_id', s.user_id) AS stored,
            jsonb_build_object('started_at', c.started_at, 'ended_at', c.ended_at, 'events', c.events,
-                              'page_views', c.page_views, 'user_id', c.user_id) AS recomputed
+                              'page_views', c.page_views,
+                              'user_id', CASE WHEN s.user_id = ANY(c.users) THEN s.user_id ELSE c.users[1] END)
+               AS recomputed
     FROM sessions s FULL JOIN recomputed c USING (session_id)
     WHERE coalesce(s.started_at, c.started_at) >= {_SINCE}
       AND coalesce(c.received_at, s.ended_at) < now() - %(settle)s * interval '1 second'
-      AND (s.started_at, s.ended_at, s.events, s.page_views, s.user_id)
-          IS DISTINCT FROM (c.started_at, c.ended_at, c.events, c.page_views, c.user_id)
+      AND ((s.started_at, s.ended_at, s.events, s.page_views)
+           IS DISTINCT FROM (c.started_at, c.ended_at, c.events, c.page_views)
+           OR (s.user_id = ANY(c.users)) IS NOT TRUE)
     ORDER BY 1"""  # noqa: S608
 
 _GAPS: Final = f"""

@@ -1,37 +1,50 @@
 """The PostgreSQL sink: each batch is one transaction of COPY into staging tables and a few statements.
 
-A batch that holds a value which PostgreSQL refuses is halved until that record stands alone; all others are stored.
-When the connection breaks within a commit nobody knows whether it happened: the batch is written again, and what was
-there already adds nothing.
+A batch that PostgreSQL refuses for what is in it is halved until the record that it is stands alone; all others are
+stored. Before a record is blamed for an error of a kind that is not known to be of the data, the same statements are
+run without any rows. A batch that takes too long, or meets a lock, is written apart by the tables that it goes to, and in
+smaller portions. When the connection breaks within a commit nobody knows whether it happened: the batch is written
+again, and what was there already adds nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import psycopg
 
 from clickstream.contracts.pipeline import Pipeline, PostgresSink
 from clickstream.contracts.session_records import Retraction
-from clickstream.sinks.postgres.connection import Connection, connect, is_bad_data, is_for_now, told
-from clickstream.sinks.postgres.installation import missing
-from clickstream.sinks.postgres.partitions import Partitions, days_ahead
-from clickstream.sinks.postgres.retention import apply_retention
-from clickstream.sinks.postgres.rows import click_line, session_line
-from clickstream.sinks.postgres.statements import (
-    COPY_CLICKS,
-    COPY_SESSIONS,
-    PREPARE,
-    STORE_ALIASES,
-    STORE_CLICKS,
-    STORE_SESSIONS,
+from clickstream.sinks.postgres.connection import (
+    Connection,
+    connect,
+    is_bad_data,
+    is_for_now,
+    is_slow_or_locked,
+    told,
 )
+from clickstream.sinks.postgres.installation import missing
+from clickstream.sinks.postgres.partitions import Partitions, days_ahead, partition_name
+from clickstream.sinks.postgres.retention import apply_retention
+from clickstream.sinks.postgres.statements import PREPARE
+from clickstream.sinks.postgres.transaction import follow_aliases, store
 from clickstream.sinks.records import Record, Refused, StoredClick, newest
 from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, Outcome
 
+WRITE_SECONDS: Final = 60.0
+"""After that long a write hands back what it has not begun with: the consumer must be heard of."""
+PORTION: Final = 1 << 20
+_LOCK_SECONDS: Final = 10
+_APART_LOCK_SECONDS: Final = 1
+_STATEMENT_SECONDS: Final = 30
 _COLUMN: Final = re.compile(r"COPY staged_\w+, line \d+, column (\w+)")
+_POOLER: Final = (
+    "the tables of this connection are gone: is there a connection pooler between, in transaction mode? "
+    "The sink needs a session of its own (PgBouncer: pool_mode = session)"
+)
 
 
 class PostgresStore:
@@ -44,7 +57,14 @@ class PostgresStore:
         self._spec = spec
         self._schema = pipeline.names.schema
         self._partitions = Partitions(self._schema)
+        self._portion = PORTION
         self._connection: Connection | None = None
+        self.beat: Callable[[], None] = lambda: None
+
+    def target(self, record: Record) -> str:
+        """See `Sink`: the table, for clicks the partition."""
+        content = record.content
+        return partition_name(content.storage_day) if isinstance(content, StoredClick) else "session_records"
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `Sink`."""
@@ -52,43 +72,89 @@ class PostgresStore:
         clicks = [record for record in records if isinstance(record.content, StoredClick)]
         sessions, surplus = newest(record for record in records if not isinstance(record.content, StoredClick))
         outcome.known[SESSION] += surplus
-        parts = [clicks + sessions]
-        looked_again = False
-        while parts:
-            part = parts.pop()
+        attempt = _Attempt(clicks + sessions)
+        deadline = time.monotonic() + WRITE_SECONDS
+        while attempt.parts and outcome.trouble is None:
+            if time.monotonic() > deadline:
+                outcome.trouble = f"the store is slow: no more than this was done in {WRITE_SECONDS:.0f} s"
+                break
+            self.beat()
+            part = attempt.parts.pop()
+            if len(part) > self._portion:
+                attempt.parts += [part[self._portion :], part[: self._portion]]
+                continue
             try:
-                self._store(part, outcome)
+                self._store(part, outcome, apart=attempt.apart)
             except psycopg.Error as error:
-                if _no_partition(error) and not looked_again:
-                    looked_again = True
-                    self._partitions.forget()  # dropped under our hands
-                    parts.append(part)
-                    continue
-                if _no_partition(error):
-                    outcome.trouble = "a day partition is not there"
-                elif is_bad_data(error):
-                    parts += _halved(part, error, outcome)
-                    continue
-                elif is_for_now(error):
-                    outcome.trouble = told(error)
-                    if error.sqlstate is None or not error.sqlstate.startswith(("40", "55")):
-                        self.close()
-                else:
-                    self.close()
-                    raise
+                self._failed(part, error, attempt, outcome)
             except _NotInstalledError as error:
                 outcome.trouble = str(error)
+                attempt.parts.append(part)
             else:
-                continue
-            outcome.later = [record for rest in (part, *reversed(parts)) for record in rest]
-            break
+                if len(part) == self._portion:
+                    self._portion = min(PORTION, self._portion * 2)
+        outcome.later = [record for rest in reversed(attempt.parts) for record in rest]
         return outcome
+
+    def _failed(self, part: list[Record], error: psycopg.Error, attempt: _Attempt, outcome: Outcome) -> None:
+        """Decide what becomes of a part that was not stored. Raises the error when no record is to blame."""
+        if _no_partition(error):
+            attempt.parts.append(part)
+            if attempt.looked_again:
+                outcome.trouble = "a day partition is not there"
+            attempt.looked_again = True
+            self._partitions.forget()  # dropped under our hands
+        elif is_slow_or_locked(error):
+            self._apart(part, error, attempt, outcome)
+        elif is_for_now(error) or (error.sqlstate == "42P01" and "staged_" in str(error)):
+            attempt.parts.append(part)
+            outcome.trouble = told(error) if is_for_now(error) else _POOLER
+            if error.sqlstate is None or not error.sqlstate.startswith(("40", "55")):
+                self.close()
+        elif is_bad_data(error) or (other := self._error_without_rows(attempt)) is None:
+            attempt.parts += _halved(part, error, outcome)
+        elif is_for_now(other):
+            attempt.parts.append(part)
+            outcome.trouble = told(other)
+        else:
+            self.close()
+            raise error
+
+    def _apart(self, part: list[Record], error: psycopg.Error, attempt: _Attempt, outcome: Outcome) -> None:
+        """Write what took too long, or met a lock, table by table, then in halves; what is left alone with it is blocked."""
+        attempt.apart = True
+        targets: dict[str, list[Record]] = {}
+        for record in part:
+            targets.setdefault(self.target(record), []).append(record)
+        slow = error.sqlstate == "57014"
+        if slow:
+            self._portion = max(1, min(self._portion, len(part)) // 2)
+        if len(targets) > 1:
+            attempt.parts += reversed(targets.values())
+        elif slow and len(part) > 1:
+            middle = len(part) // 2
+            attempt.parts += [part[middle:], part[:middle]]
+        else:
+            outcome.blocked += part
+            outcome.blocked_by = told(error)
+
+    def _error_without_rows(self, attempt: _Attempt) -> psycopg.Error | None:
+        """What the same statements fail for that are run without any rows; None: it is the rows that they fail for."""
+        if not attempt.passes_empty:
+            assert self._connection is not None
+            try:
+                store(self._connection, [], [], empty=True)
+            except psycopg.Error as error:
+                return error
+            attempt.passes_empty = True
+        return None
 
     def upkeep(self) -> None:
         """See `Sink`."""
         with connect(self._spec, self._schema, "upkeep") as connection:
             if missing(connection, self._pipeline) is None:
                 Partitions(self._schema).ensure(connection, days_ahead())
+                follow_aliases(connection)
                 apply_retention(connection, self._schema, self._spec.retention)
 
     def close(self) -> None:
@@ -103,9 +169,9 @@ class PostgresStore:
         connection = connect(self._spec, self._schema, "sink-postgres")
         try:
             _require_installed(connection, self._pipeline)
-            # The loop must turn: what takes longer is tried again.
-            connection.execute("SET statement_timeout = '30s'")
-            connection.execute("SET lock_timeout = '10s'")
+            # The consumer must be heard of: what takes longer is tried again.
+            connection.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
+            connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
             for statement in PREPARE:
                 connection.execute(statement)
         except BaseException:
@@ -115,26 +181,16 @@ class PostgresStore:
         self._connection = connection
         return connection
 
-    def _store(self, records: Sequence[Record], outcome: Outcome) -> None:
-        """One transaction. Adds to `outcome` only once it is committed."""
+    def _store(self, records: Sequence[Record], outcome: Outcome, *, apart: bool) -> None:
+        """One transaction. Adds to `outcome` only once it is committed. `apart`: others wait, so locks are not waited for long."""
         connection = self._connected()
         clicks = [record for record in records if isinstance(record.content, StoredClick)]
         sessions = [record for record in records if not isinstance(record.content, StoredClick)]
-        self._partitions.ensure(connection, {record.content.storage_day for record in clicks})  # type: ignore[union-attr]
-        added = 0
-        changed: list[bool] = []
-        with connection.transaction(), connection.cursor() as cursor:
-            if clicks:
-                with cursor.copy(COPY_CLICKS) as copy:
-                    copy.write(b"".join([click_line(record.content) for record in clicks]))  # type: ignore[arg-type]
-                row = cursor.execute(STORE_CLICKS).fetchone()
-                assert row is not None
-                added = row[0]
-            if sessions:
-                with cursor.copy(COPY_SESSIONS) as copy:
-                    copy.write(b"".join([session_line(record) for record in sessions]))
-                changed = [retracted for (retracted,) in cursor.execute(STORE_SESSIONS)]
-                cursor.execute(STORE_ALIASES)
+        days = {record.content.storage_day for record in clicks}  # type: ignore[union-attr]
+        self._partitions.ensure(connection, days)
+        added, changed = store(
+            connection, clicks, sessions, lock_seconds=_APART_LOCK_SECONDS if apart else None, beat=self.beat
+        )
         retractions = sum(isinstance(record.content, Retraction) for record in sessions)
         outcome.stored[CLICK] += added
         outcome.known[CLICK] += len(clicks) - added
@@ -144,6 +200,16 @@ class PostgresStore:
         outcome.known[SESSION] += len(sessions) - retractions - (len(changed) - sum(changed))
         if added:
             outcome.acknowledged.extend(clicks)
+
+
+class _Attempt:
+    """What is left of one write, the next part last, and what was learned on the way."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.parts = [records] if records else []
+        self.looked_again = False
+        self.apart = False
+        self.passes_empty = False
 
 
 class _NotInstalledError(Exception):
@@ -162,7 +228,7 @@ def _no_partition(error: psycopg.Error) -> bool:
 
 
 def _halved(records: Sequence[Record], error: psycopg.Error, outcome: Outcome) -> list[list[Record]]:
-    """The halves of a batch with a bad value in it, the first one last; a single record is refused."""
+    """The halves of a batch with a bad record in it, the first one last; a single record is refused."""
     if len(records) > 1:
         middle = len(records) // 2
         return [list(records[middle:]), list(records[:middle])]

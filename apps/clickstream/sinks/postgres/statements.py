@@ -59,8 +59,8 @@ WITH added AS (
     RETURNING event_time, type, page_path, user_id, bot
 ), views AS (
     INSERT INTO page_views_minute AS m (minute, page_path, bot, views)
-    SELECT date_trunc('minute', event_time), page_path, bot, count(*)
-    FROM added WHERE type = 'page_view' GROUP BY 1, 2, 3 ORDER BY 1, md5(page_path)::uuid, 3
+    SELECT date_trunc('minute', event_time), min(page_path), bot, count(*)
+    FROM added WHERE type = 'page_view' GROUP BY 1, page_key(page_path), 3 ORDER BY 1, page_key(page_path), 3
     ON CONFLICT (minute, page_key, bot) DO UPDATE SET views = m.views + EXCLUDED.views
 ), hours AS (
     INSERT INTO active_users_hour (hour, user_id, bot)
@@ -99,18 +99,47 @@ WHERE s.version < EXCLUDED.version
 RETURNING merged_into IS NOT NULL
 """  # noqa: S608
 
+_EDGES: Final = """
+    SELECT DISTINCT ON (absorbed) absorbed, survivor, version, recorded_at
+    FROM (
+        SELECT id AS absorbed, merged_into AS survivor, version, recorded_at
+        FROM staged_sessions WHERE merged_into IS NOT NULL
+        UNION ALL
+        SELECT jsonb_array_elements_text(merged_ids), id, version, recorded_at
+        FROM staged_sessions WHERE merged_into IS NULL
+    ) found
+    WHERE absorbed <> survivor
+    ORDER BY absorbed, version DESC, survivor"""
+
+ALIASES_ARE_NEWS: Final = f"""
+SELECT EXISTS (
+    SELECT FROM ({_EDGES}) e LEFT JOIN session_aliases a ON a.session_id = e.absorbed
+    WHERE a.session_id IS NULL OR (a.version < e.version AND a.merged_into <> e.survivor)
+)"""  # noqa: S608
+
+LOCK_ALIASES: Final = (
+    "SELECT pg_advisory_xact_lock(hashtextextended((SELECT namespace || '.' || name FROM pipeline) || ' aliases', 0))"
+)
+"""Merges of one chain come from different partitions, so from different replicas, each of which must see the other's."""
+
 STORE_ALIASES: Final = f"""
 INSERT INTO session_aliases AS a (session_id, merged_into, version, recorded_at)
-SELECT DISTINCT ON (absorbed) absorbed, survivor, version, {_time("recorded_at")}
-FROM (
-    SELECT id AS absorbed, merged_into AS survivor, version, recorded_at
-    FROM staged_sessions WHERE merged_into IS NOT NULL
-    UNION ALL
-    SELECT jsonb_array_elements_text(merged_ids), id, version, recorded_at
-    FROM staged_sessions WHERE merged_into IS NULL
-) found
-ORDER BY absorbed, version DESC, survivor
+SELECT absorbed, survivor, version, {_time("recorded_at")} FROM ({_EDGES}) e ORDER BY 1
 ON CONFLICT (session_id) DO UPDATE SET
     merged_into = EXCLUDED.merged_into, version = EXCLUDED.version, recorded_at = EXCLUDED.recorded_at
 WHERE a.version < EXCLUDED.version AND a.merged_into <> EXCLUDED.merged_into
+RETURNING session_id
 """  # noqa: S608
+
+FOLLOW_ALL_ALIASES: Final = """
+UPDATE session_aliases a SET merged_into = b.merged_into, version = greatest(a.version, b.version)
+FROM session_aliases b WHERE b.session_id = a.merged_into AND b.merged_into <> a.session_id"""
+
+FOLLOW_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND a.session_id = ANY(%s)"
+"""One step of each of these aliases towards the session that stands; twice as far with each repetition."""
+
+REPOINT_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND b.session_id = ANY(%s)"
+"""Those that named one of these sessions, which stand no more."""
+
+MOST_STEPS: Final = 40
+"""Of FOLLOW_ALIASES; a chain of 2^40 merges, or one that goes in a circle, which no enricher writes."""

@@ -1,0 +1,71 @@
+"""What a consumer group has committed: read at an assignment, written after each batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from clickstream.sinks.continuity import Mark, mark_of
+from clickstream.sinks.records import Place
+from clickstream.sinks.topic_ids import TopicIds
+
+log = logging.getLogger(__name__)
+
+_SECONDS: Final = 10.0
+
+
+class Commits:
+    """Of one consumer. Each mark is committed with the id of its topic."""
+
+    def __init__(self, consumer: Any, topic_ids: TopicIds) -> None:
+        self._consumer = consumer
+        self._topic_ids = topic_ids
+        self._pending: dict[Place, Mark] = {}
+
+    def read(self, partitions: Sequence[Any]) -> dict[Place, Mark] | None:
+        """The marks of these partitions, as far as there are any; None when they cannot be read for now."""
+        try:
+            answers = self._consumer.committed(list(partitions), timeout=_SECONDS)
+            failed = next((answer.error.str() for answer in answers if answer.error), None)
+        except KafkaException as error:
+            failed = error.args[0].str()
+        if failed is not None:
+            log.warning(
+                "what was committed cannot be read (%s): whether the topics are still the same is not checked this time",
+                failed,
+            )
+            return None
+        return {
+            (answer.topic, answer.partition): mark_of(answer.offset, answer.metadata)
+            for answer in answers
+            if answer.offset >= 0
+        }
+
+    def write(self, marks: Mapping[Place, Mark]) -> None:
+        """Commit these, and what failed before.
+
+        A failed commit is only logged: the records are in the store, and storing them again would change nothing.
+        """
+        self._pending.update(marks)
+        if not self._pending:
+            return
+        wanted = [
+            TopicPartition(*place, mark.offset, mark.metadata(self._topic_ids.of(place[0])))
+            for place, mark in self._pending.items()
+        ]
+        try:
+            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
+        except KafkaException as error:
+            log.warning("offsets are not committed yet: %s", error.args[0].str())
+            return
+        failed = {(answer.topic, answer.partition): answer.error for answer in answers if answer.error}
+        for place, reason in failed.items():
+            log.warning("offset of %s-%d is not committed yet: %s", *place, reason)
+        self._pending = {place: mark for place, mark in self._pending.items() if place in failed}
+
+    def forget(self, place: Place) -> None:
+        """Try nothing again for a partition that is somebody else's, or another log."""
+        self._pending.pop(place, None)
