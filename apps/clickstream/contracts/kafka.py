@@ -6,6 +6,7 @@ Every producer uses `murmur2_random`, so that any Kafka client puts a user on th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import methodcaller
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException
@@ -78,6 +79,24 @@ def producer_config(kafka: Kafka, client_id: str, *, idempotent: bool) -> dict[s
         "compression.type": "lz4",
         "linger.ms": 5,
     }
+
+
+def headers_of(message: Any) -> list[tuple[str, bytes | None]]:
+    """The headers of a confluent_kafka Message; in place of those that cannot be read one named `unreadable`.
+
+    For a name that is not UTF-8 the client makes a list with holes, of which the process dies, and sets an error (seen
+    with 2.16). Called from C the error is looked at, which the interpreter leaves out where a call is frequent; asked
+    for a second time the client gives the list without the error.
+    """
+    try:
+        return _read_headers(message) or []
+    except (SystemError, UnicodeDecodeError):
+        unreadable: list[tuple[str, bytes | None]] = [("unreadable", b"true")]
+        message.set_headers(unreadable)
+        return unreadable
+
+
+_read_headers: Final = methodcaller("headers")
 
 
 def header(headers: Iterable[tuple[str, bytes | None]] | None, name: str) -> bytes | None:

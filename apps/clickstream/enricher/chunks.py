@@ -11,16 +11,24 @@ Its value is the list of records, which must never reach Faust's decoding (`Chun
 # ruff: noqa: SLF001, ARG002, ASYNC109 - the signatures and the internals are Faust's
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import aiokafka.client
 import faust
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
+
+log: Final = logging.getLogger(__name__)
+
+_UNREADABLE: Final = (UnicodeDecodeError, CorruptRecordException, UnsupportedCodecError)
+"""What aiokafka raises, again and again, for a record that brokers take: a header's name that is not UTF-8, a codec."""
 
 
 class ChunkSchema(faust.Schema):
@@ -42,9 +50,15 @@ class ChunkConsumer(Consumer):
         super().__init__(*args, **kwargs)
         # (partition, first offset) → last offset, from fetch until commit.
         self._last: dict[tuple[TP, int], int] = {}
+        # What is to be handed over next, which is behind aiokafka's own position when one of its fetches failed.
+        self._next: dict[TP, int] = {}
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:
-        records = await super()._getmany(active_partitions, timeout)
+        try:
+            records = await super()._getmany(active_partitions, timeout)
+        except _UNREADABLE as error:
+            log.warning("a record of %s cannot be parsed and is read otherwise: %s", self.transport.source_topic, error)
+            records = await self._read_otherwise()
         for tp, batch in records.items():
             if batch and tp.topic == self.transport.source_topic:
                 self._follow_back(tp, batch[0].offset)
@@ -53,6 +67,18 @@ class ChunkConsumer(Consumer):
             for tp, batch in records.items()
             if batch
         }
+
+    async def _read_otherwise(self) -> dict[TP, list[Any]]:
+        """What comes next of every source partition, by another client, since aiokafka would fail for ever."""
+        wanted = {tp.partition: offset for tp, offset in self._next.items() if tp in self.assignment()}
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, self.transport.read, wanted)
+        topic = self.transport.source_topic
+        for partition, offset in wanted.items():
+            batch = found.get(partition)
+            # Also where nothing was found: aiokafka has dropped what it had fetched along with the record.
+            await self.seek_wait({TP(topic, partition): batch[-1].offset + 1 if batch else offset})
+        return {TP(topic, partition): batch for partition, batch in found.items()}
 
     def _follow_back(self, tp: Any, offset: int) -> None:
         """Offsets that begin again: Faust would drop the records without a word, and commit none of them."""
@@ -72,6 +98,7 @@ class ChunkConsumer(Consumer):
             offset = self.transport.next_offset(tp.partition)
             if offset is not None:
                 await self.seek_wait({tp: offset})
+                self._next[tp] = offset
                 self._read_offset[tp] = offset or None
                 if (self._committed_offset[tp] or 0) > offset:
                     self._committed_offset[tp] = None
@@ -79,6 +106,7 @@ class ChunkConsumer(Consumer):
     def _chunk(self, tp: Any, batch: list[Any]) -> ConsumerRecord:
         first, last = batch[0], batch[-1]
         self._last[TP(tp.topic, tp.partition), first.offset] = last.offset
+        self._next[TP(tp.topic, tp.partition)] = last.offset + 1
         return ConsumerRecord(
             topic=first.topic,
             partition=first.partition,
@@ -124,10 +152,15 @@ class ChunkConsumer(Consumer):
     def _forget(self, tps: Iterable[TP]) -> None:
         gone = set(tps)
         self._last = {key: last for key, last in self._last.items() if key[0] not in gone}
+        self._next = {tp: offset for tp, offset in self._next.items() if tp not in gone}
 
 
 NextOffset = Callable[[int], int | None]
 """From a partition to the offset at which reading it goes on; None: at the committed one."""
+
+
+Read = Callable[[Mapping[int, int]], dict[int, list[Any]]]
+"""Reads some records of partitions from these offsets on, by another client than aiokafka. Blocking."""
 
 
 class ChunkTransport(Transport):
@@ -136,15 +169,19 @@ class ChunkTransport(Transport):
     Consumer = ChunkConsumer
     source_topic: str
     next_offset: NextOffset
+    read: Read
 
 
-def use_chunks(app: faust.App, source_topic: str, next_offset: NextOffset = lambda _: None) -> None:
+def use_chunks(
+    app: faust.App, source_topic: str, next_offset: NextOffset = lambda _: None, read: Read = lambda _: {}
+) -> None:
     """Make `app` consume `source_topic` in chunks, and create no topic. To be called before the app starts."""
 
     def new_transport() -> ChunkTransport:
         transport = ChunkTransport(app.conf.broker_consumer, app)
         transport.source_topic = source_topic
         transport.next_offset = next_offset
+        transport.read = read
         return transport
 
     app._new_transport = new_transport

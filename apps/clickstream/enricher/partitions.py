@@ -218,12 +218,19 @@ class Partitions:
         }
 
     def _begin(self, partition: int, found: Recovered) -> None:
-        for row in found.bad_rows:
+        if found.foreign:
             log.error(
-                "the changelog holds a record that no enricher wrote; it is ignored and goes to dead-letters",
-                extra={"fields": {"topic": self._names.enricher_changelog, "partition": partition}},
+                "the changelog holds records that no enricher wrote; they are ignored, and the first go to dead-letters",
+                extra={
+                    "fields": {
+                        "topic": self._names.enricher_changelog,
+                        "partition": partition,
+                        "records": found.foreign,
+                    }
+                },
             )
-            self._output.send(self._names.dead_letters, [(None, row.value(), row.headers())])
+        letters = ((None, row.value(), row.headers()) for row in found.bad_rows)
+        self._output.send(self._names.dead_letters, letters)
         self._measures.foreign(found.foreign)
         self._tell(partition, found.owned.state.applied - found.owned.base, found.position)
         found.owned.next, found.owned.base = found.position.next, found.position.base

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.durations import duration_ms
-from clickstream.contracts.kafka import client_config, header
+from clickstream.contracts.kafka import client_config, header, headers_of
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.enricher.changelog import PARTITION_KEY, Replay
 from clickstream.enricher.funnels import FunnelBook
@@ -98,7 +98,7 @@ class ChangelogReader:
             starts = self._starts(consumer, marks, go_on)
             for message in self._until_ends(consumer, starts, go_on):
                 reading = readings[message.partition()]
-                taken = reading.replay.add(message.key(), message.value(), message.headers())
+                taken = reading.replay.add(message.key(), message.value(), headers_of(message))
                 if not taken and len(reading.bad_rows) < REPORTED:
                     reading.bad_rows.append(_bad_row(message))
         finally:
@@ -113,7 +113,7 @@ class ChangelogReader:
         replays = {partition: Replay() for partition in marks}
         for message in self._until_ends(consumer, tails, go_on):
             if message.key() == PARTITION_KEY:
-                replays[message.partition()].add(message.key(), message.value(), message.headers())
+                replays[message.partition()].add(message.key(), message.value(), headers_of(message))
         starts = {}
         for partition, (low, high) in marks.items():
             start = _number(header(replays[partition].partition_headers, LOW))
@@ -232,9 +232,7 @@ def _number(text: bytes | None) -> int | None:
 
 
 def _bad_row(message: Message) -> BadRow:
-    origin = Origin(
-        message.topic(), message.partition(), message.offset(), message.key(), tuple(message.headers() or ())
-    )
+    origin = Origin(message.topic(), message.partition(), message.offset(), message.key(), tuple(headers_of(message)))
     reason = "no record of the enricher's state"
     return BadRow(
         message.value() or b"", "recover", "foreign_record", reason, "$", message.timestamp()[1], origin=origin

@@ -15,14 +15,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from xxhash import xxh3_64_digest
 
-from clickstream.contracts.kafka import client_config
+from clickstream.contracts.kafka import client_config, headers_of
 from clickstream.contracts.pipeline import Pipeline
 
 _REQUEST_SECONDS: Final = 5.0
+_READ_RECORDS: Final = 2_000
+_READ_SECONDS: Final = 1.0
 _COMMITTED_SECONDS: Final = 30.0
 _WAITING_SECONDS: Final = 0.2
 
@@ -147,6 +150,7 @@ class SourceTopic:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._topic = pipeline.names.raw_clicks
+        self._kafka = pipeline.kafka
         self._admin = AdminClient(client_config(pipeline.kafka, f"{pipeline.names.enricher_group}-look"))
 
     def id(self) -> str:
@@ -158,6 +162,30 @@ class SourceTopic:
             msg = f"topic {self._topic}: {error.args[0].str()}"
             raise SourceError(msg) from error
 
+    def read(self, wanted: Mapping[int, int]) -> dict[int, list[Any]]:
+        """Some records of partitions, `wanted` by number with the offset to begin at, as aiokafka would give them.
+
+        For what aiokafka cannot parse; a header that cannot be read is given as such. Raises SourceError.
+        """
+        config = client_config(self._kafka, f"{self._topic}-read") | {
+            "group.id": f"{self._topic}-look",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+        consumer = Consumer(config)
+        found: dict[int, list[Any]] = {}
+        try:
+            consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in wanted.items()])
+            for message in consumer.consume(_READ_RECORDS, timeout=_READ_SECONDS):
+                if message.error() is None:
+                    found.setdefault(message.partition(), []).append(_as_fetched(message))
+        except KafkaException as error:
+            msg = f"topic {self._topic}: {error.args[0].str()}"
+            raise SourceError(msg) from error
+        finally:
+            consumer.close()
+        return found
+
     def ends(self, partitions: Collection[int]) -> dict[int, int]:
         """The end offset of each partition. Raises SourceError."""
         wanted = {TopicPartition(self._topic, partition): OffsetSpec.latest() for partition in partitions}
@@ -167,6 +195,24 @@ class SourceTopic:
         except KafkaException as error:
             msg = f"topic {self._topic}: {error.args[0].str()}"
             raise SourceError(msg) from error
+
+
+def _as_fetched(message: Any) -> ConsumerRecord:
+    kind, at = message.timestamp()
+    key, value = message.key(), message.value()
+    return ConsumerRecord(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp=at,
+        timestamp_type=kind,
+        key=key,
+        value=value,
+        checksum=None,
+        serialized_key_size=len(key or b""),
+        serialized_value_size=len(value or b""),
+        headers=tuple(headers_of(message)),
+    )
 
 
 def _watermarks(consumer: Consumer, topic: str, number: int, deadline: float) -> Look:

@@ -75,7 +75,7 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             consumer_metadata_max_age_ms=METADATA_SECONDS * 1_000,
         )
-        use_chunks(self.app, names.raw_clicks, partitions.next_offset)
+        use_chunks(self.app, names.raw_clicks, partitions.next_offset, source.read)
         stream = self.app.topic(names.raw_clicks, schema=ChunkSchema())
         self.app.agent(stream, name="enrich", concurrency=1)(self._enrich)
         self.app.on_partitions_revoked.connect(self._on_revoked)

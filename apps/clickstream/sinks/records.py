@@ -15,7 +15,7 @@ import msgspec
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.dead_letters import BadRow, Origin
-from clickstream.contracts.kafka import TRACEPARENT, header
+from clickstream.contracts.kafka import TRACEPARENT, header, headers_of
 from clickstream.contracts.names import Names
 from clickstream.contracts.session_records import Retraction, Session, decode_session
 from clickstream.sinks.validation import UnfitError, check_click, check_session
@@ -88,7 +88,7 @@ def decoder(names: Names, *, traced: bool) -> Decode:
 
     def decode(message: Any) -> Record | Refused:
         place, offset = (message.topic(), message.partition()), message.offset()
-        key, headers = message.key(), _headers(message)
+        key, headers = message.key(), headers_of(message)
         value: bytes | None = message.value()
         time_ms: int = message.timestamp()[1]
         if time_ms < 0:
@@ -120,13 +120,6 @@ def _click(value: bytes | None) -> StoredClick:
     click = _click_decoder.decode(value)
     check_click(click)
     return click
-
-
-def _headers(message: Any) -> Headers:
-    try:
-        return message.headers() or ()
-    except (SystemError, UnicodeDecodeError):  # the client's answer to a name that is not UTF-8
-        return (("unreadable", b"true"),)
 
 
 def _session(key: bytes | None, value: bytes | None, headers: Headers) -> Session | Retraction:

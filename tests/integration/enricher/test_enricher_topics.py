@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,6 +212,45 @@ def test_markers_of_transactions_are_no_lost_records(topics: Topics, worker: Pro
     assert worker.metric("clickstream_skipped_records_total") == 0
 
 
+UNREADABLE = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+class NotUtf8(str):
+    def encode(self, *_):
+        return b"\\xff\\xfe"
+async def main():
+    producer = AIOKafkaProducer(bootstrap_servers=sys.argv[1])
+    await producer.start()
+    for partition in range(3):
+        for value in (b"first", b"second"):
+            await producer.send_and_wait(
+                sys.argv[2], value, b"k", partition=partition, headers=[(NotUtf8("x"), b"1")]
+            )
+    await producer.stop()
+asyncio.run(main())
+"""
+
+
+def test_a_header_whose_name_is_not_utf_8_stops_nothing(topics: Topics, worker: Process) -> None:
+    """aiokafka's parser raises for it at each fetch, and brokers take it."""
+    early, late = clicks(500, seed=36, users=9, hours=0.2), clicks(500, seed=37, users=9, hours=0.2)
+    topics.feed(early)
+    for topic in (topics.names.raw_clicks, topics.names.enricher_changelog):
+        subprocess.run(
+            [sys.executable, "-c", UNREADABLE, topics.bootstrap, topic],
+            check=True,
+            env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"},
+        )
+    topics.feed(late)
+    all_of(topics, early + late, worker)
+    wait_for(lambda: topics.sessions() == sort_and_cut(early + late), "the sessions are right", worker)
+    rows = [row for row in topics.letters() if row.origin.topic == topics.names.raw_clicks]
+    assert sorted(row.original for row in rows) == [b"first"] * 3 + [b"second"] * 3
+    assert {row.origin.headers for row in rows} == {(("unreadable", b"true"),)}
+    assert worker.child.poll() is None
+    assert worker.metric("clickstream_skipped_records_total") == 0
+
+
 def test_what_others_write_to_the_changelog_is_ignored_told_and_kept(topics: Topics, worker: Process) -> None:
     early, late = clicks(500, seed=32, users=9, hours=0.2), clicks(500, seed=33, users=9, hours=0.2)
     topics.feed(early)
@@ -233,7 +274,7 @@ def test_what_others_write_to_the_changelog_is_ignored_told_and_kept(topics: Top
     assert {row.origin.topic for row in rows} == {topics.names.enricher_changelog}
     assert len(rows) >= 9
     assert worker.metric("clickstream_enricher_foreign_changelog_records_total") >= len(rows)
-    assert lines(worker, "a record that no enricher wrote")
+    assert lines(worker, "records that no enricher wrote")
     undisturbed = {key for key in sort_and_cut(early + late) if key[0] != "user-1"}
     wait_for(lambda: undisturbed <= topics.sessions(), "everybody else's sessions are right", worker)
 
