@@ -13,9 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from xxhash import xxh3_64_digest
@@ -59,6 +58,19 @@ class Position:
     base: int
     skipped: int = 0
     replaced: bool = False
+
+
+class Fetched(NamedTuple):
+    """A record as the enricher's framework would give it; times in ms, their type by Kafka's number."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 def mark(key: bytes | None, value: bytes | None) -> bytes:
@@ -162,8 +174,8 @@ class SourceTopic:
             msg = f"topic {self._topic}: {error.args[0].str()}"
             raise SourceError(msg) from error
 
-    def read(self, wanted: Mapping[int, int]) -> dict[int, list[Any]]:
-        """Some records of partitions, `wanted` by number with the offset to begin at, as aiokafka would give them.
+    def read(self, wanted: Mapping[int, int]) -> dict[int, list[Fetched]]:
+        """Some records of partitions, `wanted` by number with the offset to begin at.
 
         For what aiokafka cannot parse; a header that cannot be read is given as such. Raises SourceError.
         """
@@ -173,7 +185,7 @@ class SourceTopic:
             "auto.offset.reset": "earliest",
         }
         consumer = Consumer(config)
-        found: dict[int, list[Any]] = {}
+        found: dict[int, list[Fetched]] = {}
         try:
             consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in wanted.items()])
             for message in consumer.consume(_READ_RECORDS, timeout=_READ_SECONDS):
@@ -197,22 +209,10 @@ class SourceTopic:
             raise SourceError(msg) from error
 
 
-def _as_fetched(message: Any) -> ConsumerRecord:
+def _as_fetched(message: Any) -> Fetched:
     kind, at = message.timestamp()
-    key, value = message.key(), message.value()
-    return ConsumerRecord(
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp=at,
-        timestamp_type=kind,
-        key=key,
-        value=value,
-        checksum=None,
-        serialized_key_size=len(key or b""),
-        serialized_value_size=len(value or b""),
-        headers=tuple(headers_of(message)),
-    )
+    place = message.topic(), message.partition(), message.offset()
+    return Fetched(*place, at, kind, message.key(), message.value(), tuple(headers_of(message)))
 
 
 def _watermarks(consumer: Consumer, topic: str, number: int, deadline: float) -> Look:
