@@ -86,7 +86,7 @@ generated: $(VENV)/ready ## Write the chart's CRD, schema and README, install.ya
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, with hashes and without addresses
 	@$(UV) pip compile pyproject.toml --all-extras -o requirements/dev.txt $(COMPILE)
-	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
+	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks --extra tools -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
 	@$(UV) pip compile pyproject.toml --extra operator -c requirements/dev.txt -o requirements/operator.txt $(COMPILE)
 	@echo uv | $(UV) pip compile - -o requirements/uv.txt $(COMPILE)
 	@echo hatchling | $(UV) pip compile - -c requirements/dev.txt -o requirements/build.txt $(COMPILE)

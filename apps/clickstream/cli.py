@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "enricher": ("clickstream.enricher.main", "enrich clicks, make sessions and follow funnels"),
     "sink": ("clickstream.sinks.main", "write clicks and sessions to elasticsearch or postgres"),
     "setup": ("clickstream.setup", "create a pipeline's topics, install or migrate its stores, apply its retention"),
+    "dead-letters": ("clickstream.dead_letters.main", "list, show, count and send again what was refused"),
     "check": ("clickstream.sinks.check", "recompute sessions and rollups from the stored clicks, and name differences"),
     "simulate": ("clickstream.simulator.main", "send the traffic of simulated shop visitors"),
 }

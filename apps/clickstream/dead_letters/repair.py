@@ -1,0 +1,135 @@
+"""From a dead letter to the records that it becomes when it is sent again, or the reason why it still cannot be.
+
+What a letter holds follows from its stage: events as a client sent them (`collect`), a raw click (`enrich`), an enriched
+click or a session (`sink-…`). Each is looked at by the rules that refused it, so that nothing is sent that would come
+back as a new letter. A click that goes through the pipeline again keeps its event id, source and time of receipt: sent
+twice it is stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from clickstream.contracts.clicks import Click, decode_click, encode_click
+from clickstream.contracts.dead_letters import KEPT_KEY_BYTES, BadRow
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.dead_letters.letters import Letter
+from clickstream.enricher.validation import validate
+from clickstream.sinks.records import Refused, decoder
+from clickstream.tracking_api.envelope import read_batch
+from clickstream.tracking_api.events import Circumstances, read_event
+from clickstream.tracking_api.pixel import read_pixel
+from clickstream.tracking_api.rejections import Rejection
+
+Patch = Callable[[Any], Any]
+"""From a JSON value to the repaired one. Raises PatchError."""
+
+
+class PatchError(Exception):
+    """The patch does not apply to this letter; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to be produced."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a letter becomes: the records, and `why` (part of) it cannot be sent. `before` and `after` the patch."""
+
+    records: list[Outgoing]
+    why: str | None
+    before: bytes
+    after: bytes
+
+
+def repair(letter: Letter, patch: Patch | None, pipeline: Pipeline) -> Repair:
+    """The records that the letter becomes, after the patch if one is given. Raises nothing for what a letter holds."""
+    before = after = letter.row.original
+    if letter.cut:
+        return Repair([], "only its first bytes were kept", before, after)
+    if patch is not None:
+        try:
+            value = msgspec.json.decode(before)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return Repair([], "it is no JSON, so that no patch can be applied", before, after)
+        try:
+            after = msgspec.json.encode(patch(value))
+        except PatchError as error:
+            return Repair([], str(error), before, after)
+    stage = letter.row.stage
+    if stage == "collect":
+        records, why = _collected(letter.row, after, pipeline)
+    elif stage == "enrich":
+        records, why = _raw(letter.row, after, pipeline)
+    elif stage.startswith("sink-"):
+        records, why = _enriched(letter, after, pipeline)
+    else:
+        records, why = [], f"records of the stage {stage} are not sent again"
+    return Repair(records, why, before, after)
+
+
+def _collected(row: BadRow, text: bytes, pipeline: Pipeline) -> tuple[list[Outgoing], str | None]:
+    circumstances = Circumstances(
+        source=row.source,
+        received_at=row.received_at,
+        anonymize_ip=pipeline.tracking_api.privacy.anonymize_ip,
+    )
+    if text.lstrip()[:1] != b"{":
+        found: list[Click | Rejection] = [read_pixel(text, circumstances)]
+    else:
+        batch = read_batch(text)
+        if isinstance(batch, Rejection):
+            found = [read_event(text, circumstances)]
+        else:
+            if batch.sent_at is not None:
+                circumstances = replace(circumstances, sent_at=batch.sent_at)
+            found = [read_event(event, circumstances) for event in batch.events]
+    records = [_click_record(each, pipeline) for each in found if isinstance(each, Click)]
+    refused = [each for each in found if isinstance(each, Rejection)]
+    return records, f"{refused[0].code}: {refused[0].path}: {refused[0].message}" if refused else None
+
+
+def _raw(row: BadRow, value: bytes, pipeline: Pipeline) -> tuple[list[Outgoing], str | None]:
+    click = validate(decode_click(value, row.received_at), value, row.received_at)
+    if isinstance(click, BadRow):
+        return [], f"{click.code}: {click.path}: {click.reason}"
+    return [_click_record(click, pipeline)], None
+
+
+def _click_record(click: Click, pipeline: Pipeline) -> Outgoing:
+    key = click.session_id if pipeline.enricher.group_by == "session_id" else click.user_id
+    return Outgoing(pipeline.names.raw_clicks, key.encode(), encode_click(click))
+
+
+def _enriched(letter: Letter, value: bytes, pipeline: Pipeline) -> tuple[list[Outgoing], str | None]:
+    names, origin = pipeline.names, letter.row.origin
+    if origin is None or origin.topic not in {names.enriched_clicks, names.sessions}:
+        return [], "it does not say which topic it came from"
+    if origin.key is None or len(origin.key) >= KEPT_KEY_BYTES:
+        return [], "its key was not kept"
+    tombstone = not value and origin.topic == names.sessions
+    message = SimpleNamespace(
+        topic=lambda: origin.topic,
+        partition=lambda: origin.partition,
+        offset=lambda: origin.offset,
+        key=lambda: origin.key,
+        value=lambda: None if tombstone else value,
+        headers=lambda: list(origin.headers),
+        timestamp=lambda: (0, letter.time_ms),
+    )
+    found = decoder(names, traced=False)(message)
+    if isinstance(found, Refused):
+        return [], f"{found.code}: {found.path}: {found.reason}"
+    return [Outgoing(origin.topic, origin.key, message.value(), origin.headers)], None
