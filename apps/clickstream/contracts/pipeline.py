@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -30,6 +30,10 @@ class _Spec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 PagePattern = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+MAX_GRACE_GAPS: Final = 1_500
+"""How many times longer than the session gap the grace may be."""
 
 
 class TopicSpec(_Spec, frozen=True):
@@ -259,6 +263,12 @@ def _check(pipeline: Pipeline) -> None:
             raise ValueError(msg) from error
     if duration_ms(pipeline.enricher.session_gap) == 0:
         msg = "enricher.sessionGap: must be longer than 0"
+        raise ValueError(msg)
+    if duration_ms(pipeline.enricher.grace) > MAX_GRACE_GAPS * duration_ms(pipeline.enricher.session_gap):
+        msg = (
+            f"enricher.grace: at most {MAX_GRACE_GAPS} times sessionGap, since each user may have so many open sessions,"
+            f" all of which are kept; {pipeline.enricher.grace} is more than that of {pipeline.enricher.session_gap}"
+        )
         raise ValueError(msg)
     if pipeline.enricher.group_by not in {"user_id", "session_id"}:
         msg = f"enricher.groupBy: {pipeline.enricher.group_by!r} is not user_id or session_id"

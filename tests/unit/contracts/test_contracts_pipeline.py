@@ -31,6 +31,7 @@ def test_a_minimal_document_has_sane_defaults() -> None:
         "user_id",
     )
     assert pipeline.tracking_api.privacy.anonymize_ip
+    assert parse(enricher={"sessionGap": "1m", "grace": "25h"}).enricher.grace == "25h"
     assert parse_pipeline(dump_pipeline(pipeline)) == pipeline
 
 
@@ -38,6 +39,7 @@ def test_a_minimal_document_has_sane_defaults() -> None:
     ("members", "message"),
     [
         ({"kafka": {}}, "bootstrapServers"),
+        ({"enricher": {"sessionGap": "1m", "grace": "25h1m"}}, "at most 1500 times sessionGap"),
         ({"nmae": "shop"}, "nmae"),
         ({"name": "Shop"}, "name 'Shop'"),
         ({"name": "a" * 41}, "at most 40"),
