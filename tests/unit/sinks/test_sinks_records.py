@@ -21,7 +21,7 @@ class Message:
         self._values = {"topic": topic, "value": value, "key": key, "headers": headers, "timestamp": (1, timestamp)}
 
     def __getattr__(self, name):
-        return lambda: self._values.get(name, 5)
+        return lambda *_: self._values.get(name, 5)
 
 
 def click(**members):
