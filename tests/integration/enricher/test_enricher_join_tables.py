@@ -128,7 +128,7 @@ def test_what_is_no_row_is_counted_and_ignored(
     (told,) = [record for record in caplog.records if "are no rows" in record.message]
     assert f"{table.ignored} records" in told.message, "one line for all"
     telemetry = Telemetry("test", {}, None)
-    Measures(telemetry).watch_joins([table])
+    Measures(telemetry, "raw").watch_joins([table])
     assert (
         f'clickstream_join_ignored_total{{join="catalogue"}} {table.ignored}.0' in telemetry.prometheus_text().decode()
     )

@@ -90,7 +90,7 @@ class OurFold:
             self.kept[window] = session.events
 
     def _close(self) -> None:
-        for session in self.state.close_due()[0]:
+        for session in self.state.close_due(1_000_000)[0]:
             assert session.closed
             window = self.closed[session.id] = self._by_id[session.id]
             assert (window, self.kept[window]) == ((session.user_id, session.start, session.end), session.events)
