@@ -6,6 +6,7 @@ Every producer uses `murmur2_random`, so that any Kafka client puts a user on th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from operator import methodcaller
 from typing import Any, Final
 
@@ -63,6 +64,17 @@ def client_config(kafka: Kafka, client_id: str) -> dict[str, Any]:
     return config
 
 
+def reader_config(kafka: Kafka, client_id: str) -> dict[str, Any]:
+    """A consumer that is assigned partitions by hand, and is told where each of them ends. Raises SettingsError."""
+    return client_config(kafka, client_id) | {
+        # Required by the client; never joined, and no offset is ever committed.
+        "group.id": client_id,
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+    }
+
+
 def producer_config(kafka: Kafka, client_id: str, *, idempotent: bool) -> dict[str, Any]:
     """A producer whose delivery report means that every in-sync replica has the record.
 
@@ -79,6 +91,14 @@ def producer_config(kafka: Kafka, client_id: str, *, idempotent: bool) -> dict[s
         "compression.type": "lz4",
         "linger.ms": 5,
     }
+
+
+def fingerprint(*parts: bytes | None) -> str:
+    """16 hex digits by which a record, or what of it is given here, is known again."""
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(b"-" if part is None else b"%d:%b" % (len(part), part))
+    return digest.hexdigest()
 
 
 def headers_of(message: Any) -> list[tuple[str, bytes | None]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clickstream.contracts.dead_letters import KEPT_BYTES, BadRow, bad_row
-from clickstream.contracts.kafka import client_config, header, headers_of
+from clickstream.contracts.kafka import header, headers_of, reader_config
 from clickstream.contracts.pipeline import Pipeline
 
 _REQUEST_SECONDS: Final = 10.0
@@ -77,16 +77,7 @@ class Letters:
 
     def __iter__(self) -> Iterator[Letter]:
         topic = self.pipeline.names.dead_letters
-        consumer = Consumer(
-            client_config(self.pipeline.kafka, "clickstream-dead-letters")
-            | {
-                # Never joins a group nor commits; librdkafka wants a name all the same.
-                "group.id": f"{topic}-reader",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-            }
-        )
+        consumer = Consumer(reader_config(self.pipeline.kafka, f"{topic}-reader"))
         try:
             for message in _messages(consumer, topic, self.wanted):
                 try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from clickstream.contracts.dead_letters import KEPT_KEY_BYTES, BadRow
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.dead_letters.letters import Letter
 from clickstream.enricher.validation import validate
-from clickstream.sinks.records import Refused, decoder
+from clickstream.sinks.records import Refused, read_record
 from clickstream.tracking_api.envelope import read_batch
 from clickstream.tracking_api.events import Circumstances, read_event
 from clickstream.tracking_api.pixel import read_pixel
@@ -119,17 +118,8 @@ def _enriched(letter: Letter, value: bytes, pipeline: Pipeline) -> tuple[list[Ou
         return [], "it does not say which topic it came from"
     if origin.key is None or len(origin.key) >= KEPT_KEY_BYTES:
         return [], "its key was not kept"
-    tombstone = not value and origin.topic == names.sessions
-    message = SimpleNamespace(
-        topic=lambda: origin.topic,
-        partition=lambda: origin.partition,
-        offset=lambda: origin.offset,
-        key=lambda: origin.key,
-        value=lambda: None if tombstone else value,
-        headers=lambda: list(origin.headers),
-        timestamp=lambda: (0, letter.time_ms),
-    )
-    found = decoder(names, traced=False)(message)
+    content = None if not value and origin.topic == names.sessions else value  # no value: a tombstone
+    found = read_record(names, origin, content, letter.time_ms)
     if isinstance(found, Refused):
         return [], f"{found.code}: {found.path}: {found.reason}"
-    return [Outgoing(origin.topic, origin.key, message.value(), origin.headers)], None
+    return [Outgoing(origin.topic, origin.key, content, origin.headers)], None

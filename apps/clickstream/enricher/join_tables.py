@@ -28,7 +28,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from clickstream.contracts.kafka import client_config
+from clickstream.contracts.kafka import client_config, reader_config
 from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.enrichments.join import Row
 from clickstream.enricher.join_rows import read_key, read_row
@@ -72,20 +72,9 @@ class JoinTable:
         self._at_end: set[int] = set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        config = client_config(kafka, client_id)
-        self._admin = AdminClient(config, logger=log)
+        self._admin = AdminClient(client_config(kafka, client_id), logger=log)
         self._consumer = Consumer(
-            config
-            | {
-                # Required by the client; never joined, and no offset is ever committed.
-                "group.id": client_id,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "allow.auto.create.topics": False,
-                "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": _QUEUED_KBYTES,
-            },
+            reader_config(kafka, client_id) | {"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": _QUEUED_KBYTES},
             logger=log,
         )
 

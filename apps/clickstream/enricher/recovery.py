@@ -11,14 +11,14 @@ import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.durations import duration_ms
-from clickstream.contracts.kafka import client_config, header, headers_of
-from clickstream.contracts.pipeline import Pipeline
+from clickstream.contracts.kafka import header, headers_of, reader_config
+from clickstream.contracts.pipeline import Kafka, Pipeline
 from clickstream.enricher.changelog import PARTITION_KEY, Replay
 from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import LOW, Journal
@@ -31,6 +31,7 @@ from clickstream.enricher.source import (
     look_at,
     position_after,
     position_without_state,
+    watermarks,
 )
 
 TIMEOUT_SECONDS: Final = 60.0
@@ -42,7 +43,6 @@ REPORTED: Final = 100
 
 _PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})  # noqa: SLF001
 """Errors that librdkafka gets over by itself once the brokers are back."""
-_REQUEST_SECONDS: Final = 5.0
 
 
 class RecoveryError(Exception):
@@ -58,19 +58,14 @@ class Reading:
 
 
 class ChangelogReader:
-    """Reads partitions of one changelog topic. `config` holds librdkafka properties.
+    """Reads partitions of one changelog topic. Methods raise RecoveryError, SourceError.
 
-    `timeout` is the number of seconds without any progress after which RecoveryError is raised, also for a topic or
+    `timeout` is the number of seconds without any progress after which they do, also for a topic or
     partition that does not exist.
     """
 
-    def __init__(self, config: dict[str, Any], topic: str, timeout: float) -> None:
-        self._config = config | {
-            # Never joins a group nor commits; librdkafka wants a name all the same.
-            "group.id": f"{topic}-recovery",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
+    def __init__(self, kafka: Kafka, topic: str, timeout: float) -> None:
+        self._config = reader_config(kafka, f"{topic}-recovery") | {
             "queued.max.messages.kbytes": 32_768,
             "fetch.wait.max.ms": 50,
         }
@@ -78,23 +73,26 @@ class ChangelogReader:
         self._timeout = timeout
 
     def ends(self, partitions: Collection[int]) -> dict[int, int]:
-        """The end offset of each partition. Raises RecoveryError."""
+        """The end offset of each partition."""
         if not partitions:
             return {}
         consumer = Consumer(self._config)
         try:
-            return {partition: high for partition, (_, high) in self._watermarks(consumer, partitions).items()}
+            return {
+                partition: high
+                for partition, (_, high) in watermarks(consumer, self._topic, partitions, self._timeout).items()
+            }
         finally:
             consumer.close()
 
     def read(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Reading]:
-        """What stands of each partition; incomplete when `go_on` has answered False. Blocking. Raises RecoveryError."""
+        """What stands of each partition; incomplete when `go_on` has answered False. Blocking."""
         readings = {partition: Reading() for partition in partitions}
         if not partitions:
             return readings
         consumer = Consumer(self._config)
         try:
-            marks = self._watermarks(consumer, partitions)
+            marks = watermarks(consumer, self._topic, partitions, self._timeout)
             starts = self._starts(consumer, marks, go_on)
             for message in self._until_ends(consumer, starts, go_on):
                 reading = readings[message.partition()]
@@ -143,22 +141,6 @@ class ChangelogReader:
                 msg = f"changelog {self._topic}: no progress for {self._timeout:.0f} s at partitions {sorted(missing)}"
                 raise RecoveryError(msg)
 
-    def _watermarks(self, consumer: Consumer, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
-        deadline = time.monotonic() + self._timeout
-        found: dict[int, tuple[int, int]] = {}
-        for partition in partitions:
-            while partition not in found:
-                try:
-                    found[partition] = consumer.get_watermark_offsets(
-                        TopicPartition(self._topic, partition), timeout=_REQUEST_SECONDS
-                    )
-                except KafkaException as error:
-                    if time.monotonic() > deadline:
-                        msg = f"changelog {self._topic}: partition {partition}: {error.args[0].str()}"
-                        raise RecoveryError(msg) from error
-                    time.sleep(0.2)
-        return found
-
 
 class Recovery:
     """The state of one pipeline's partitions, out of Kafka."""
@@ -166,8 +148,7 @@ class Recovery:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._names = pipeline.names
-        self._config = client_config(pipeline.kafka, f"{self._names.enricher_group}-recovery")
-        self._changelog = ChangelogReader(self._config, self._names.enricher_changelog, TIMEOUT_SECONDS)
+        self._changelog = ChangelogReader(pipeline.kafka, self._names.enricher_changelog, TIMEOUT_SECONDS)
         self._funnels = FunnelBook(pipeline.funnels)
 
     def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
@@ -179,13 +160,13 @@ class Recovery:
             return found
         unknown = [partition for partition, recovered in found.items() if recovered.owned.state.applied < 0]
         topic = self._names.raw_clicks
-        committed = committed_offsets(self._config, self._names.enricher_group, topic, unknown)
+        committed = committed_offsets(self._pipeline.kafka, self._names.enricher_group, topic, unknown)
         wanted = {
             partition: committed[partition] if partition in committed else owned.state.applied - owned.base
             for partition, recovered in found.items()
             if (owned := recovered.owned)
         }
-        looks = look_at(self._config, topic, wanted, TIMEOUT_SECONDS)
+        looks = look_at(self._pipeline.kafka, topic, wanted, TIMEOUT_SECONDS)
         return {
             partition: self._placed(found[partition], look, committed.get(partition))
             for partition, look in looks.items()
@@ -197,7 +178,7 @@ class Recovery:
 
     def look(self, partition: int, offset: int) -> Look:
         """See `partitions.Recovery`."""
-        return look_at(self._config, self._names.raw_clicks, {partition: offset}, TIMEOUT_SECONDS)[partition]
+        return look_at(self._pipeline.kafka, self._names.raw_clicks, {partition: offset}, TIMEOUT_SECONDS)[partition]
 
     def _restored(self, reading: Reading) -> Recovered:
         enricher, replay = self._pipeline.enricher, reading.replay

@@ -11,16 +11,15 @@ one (its `mark`). Everything in it is then read; what was known before is a dupl
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from xxhash import xxh3_64_digest
 
-from clickstream.contracts.kafka import client_config, headers_of
-from clickstream.contracts.pipeline import Pipeline
+from clickstream.contracts.kafka import client_config, fingerprint, headers_of, reader_config
+from clickstream.contracts.pipeline import Kafka, Pipeline
 
 _REQUEST_SECONDS: Final = 5.0
 _READ_RECORDS: Final = 2_000
@@ -30,7 +29,7 @@ _WAITING_SECONDS: Final = 0.2
 
 
 class SourceError(Exception):
-    """The source topic could not be looked at."""
+    """A topic could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,8 @@ class Fetched(NamedTuple):
 
 
 def mark(key: bytes | None, value: bytes | None) -> bytes:
-    """8 bytes by which a record is known again."""
-    return xxh3_64_digest((key or b"") + b"\0" + (value or b""))
+    """What a record is known by: not its time, which another cluster would give it anew."""
+    return fingerprint(key, value).encode()
 
 
 def position_after(applied: int, base: int, known: bytes | None, look: Look) -> Position:
@@ -99,11 +98,11 @@ def position_without_state(committed: int, look: Look) -> Position:
     return Position(start, 0, skipped=start - committed if committed >= 0 else 0)
 
 
-def committed_offsets(config: dict[str, Any], group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
+def committed_offsets(kafka: Kafka, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
     """Where a consumer group stands; below 0: nowhere. Does not join it. Raises SourceError."""
     if not partitions:
         return {}
-    consumer = Consumer(config | {"group.id": group, "enable.auto.commit": False})
+    consumer = Consumer(reader_config(kafka, group))
     try:
         wanted = [TopicPartition(topic, partition) for partition in partitions]
         return {found.partition: found.offset for found in consumer.committed(wanted, timeout=_COMMITTED_SECONDS)}
@@ -114,27 +113,35 @@ def committed_offsets(config: dict[str, Any], group: str, topic: str, partitions
         consumer.close()
 
 
-def look_at(config: dict[str, Any], topic: str, wanted: Mapping[int, int], timeout: float) -> dict[int, Look]:
+def watermarks(consumer: Consumer, topic: str, partitions: Iterable[int], timeout: float) -> dict[int, tuple[int, int]]:
+    """First and end offset of each partition. Asks again for `timeout` seconds, then raises SourceError."""
+    deadline = time.monotonic() + timeout
+    found: dict[int, tuple[int, int]] = {}
+    for number in partitions:
+        while number not in found:
+            try:
+                found[number] = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_REQUEST_SECONDS)
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    msg = f"topic {topic}, partition {number}: {error.args[0].str()}"
+                    raise SourceError(msg) from error
+                time.sleep(_WAITING_SECONDS)
+    return found
+
+
+def look_at(kafka: Kafka, topic: str, wanted: Mapping[int, int], timeout: float) -> dict[int, Look]:
     """What partitions of `topic` hold, `wanted` by number with the offset that is asked for. Blocking.
 
-    `config` holds librdkafka properties. Raises SourceError after `timeout` seconds without an answer.
+    Raises SourceError after `timeout` seconds without an answer.
     """
     if not wanted:
         return {}
     consumer = Consumer(
-        config
-        | {
-            # Never joins a group nor commits; librdkafka wants a name all the same.
-            "group.id": f"{topic}-look",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "latest",
-            "fetch.wait.max.ms": 50,
-        }
+        reader_config(kafka, f"{topic}-look") | {"auto.offset.reset": "latest", "fetch.wait.max.ms": 50}
     )
     deadline = time.monotonic() + timeout
     try:
-        looks = {number: _watermarks(consumer, topic, number, deadline) for number in wanted}
+        looks = {number: Look(*ends) for number, ends in watermarks(consumer, topic, wanted, timeout).items()}
         asked = {n: max(offset, looks[n].low) for n, offset in wanted.items() if offset < looks[n].high}
         consumer.assign([TopicPartition(topic, number, offset) for number, offset in asked.items()])
         while asked and time.monotonic() < deadline:
@@ -179,12 +186,7 @@ class SourceTopic:
 
         For what aiokafka cannot parse; a header that cannot be read is given as such. Raises SourceError.
         """
-        config = client_config(self._kafka, f"{self._topic}-read") | {
-            "group.id": f"{self._topic}-look",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-        }
-        consumer = Consumer(config)
+        consumer = Consumer(reader_config(self._kafka, f"{self._topic}-look"))
         found: dict[int, list[Fetched]] = {}
         try:
             consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in wanted.items()])
@@ -213,16 +215,3 @@ def _as_fetched(message: Any) -> Fetched:
     kind, at = message.timestamp()
     place = message.topic(), message.partition(), message.offset()
     return Fetched(*place, at, kind, message.key(), message.value(), tuple(headers_of(message)))
-
-
-def _watermarks(consumer: Consumer, topic: str, number: int, deadline: float) -> Look:
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_REQUEST_SECONDS)
-        except KafkaException as error:
-            if time.monotonic() > deadline:
-                msg = f"topic {topic}, partition {number}: {error.args[0].str()}"
-                raise SourceError(msg) from error
-            time.sleep(_WAITING_SECONDS)
-        else:
-            return Look(low, high)

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import blake2b
 from typing import Any, Final
+
+from clickstream.contracts.kafka import fingerprint
 
 _FORM: Final = "1"
 """First word of the metadata; other forms are another release's, and are not read."""
@@ -45,12 +46,9 @@ def mark_of(offset: int, metadata: str | None) -> Mark:
     return Mark(offset, fingerprint, topic)
 
 
-def fingerprint(message: Any) -> str:
-    """16 hex digits of a record's timestamp, key and value."""
-    digest = blake2b(digest_size=8)
-    for part in (b"%d" % message.timestamp()[1], message.key(), message.value()):
-        digest.update(b"-" if part is None else b"%d:%b" % (len(part), part))
-    return digest.hexdigest()
+def fingerprint_of(message: Any) -> str:
+    """The fingerprint of a record's timestamp, key and value."""
+    return fingerprint(b"%d" % message.timestamp()[1], message.key(), message.value())
 
 
 class Step(Enum):
@@ -84,11 +82,11 @@ class Continuity:
         """The offset to read from; None: the log's beginning."""
         return self.next - 1 if self.next is not None and self._expected else self.next
 
-    def judge(self, offset: int, fingerprint_of: Callable[[], str]) -> Step:
+    def judge(self, offset: int, told: Callable[[], str]) -> Step:
         """What to do with the record at `offset`; called for each one in turn."""
         expected, self._expected = self._expected, ""
         if expected and self.next is not None and offset == self.next - 1:
-            return Step.KNOWN if fingerprint_of() == expected else Step.START_AGAIN
+            return Step.KNOWN if told() == expected else Step.START_AGAIN
         if self.next is not None and offset < self.next:
             return Step.START_AGAIN
         self.next = offset + 1

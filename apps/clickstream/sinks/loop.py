@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from clickstream.contracts.telemetry import Telemetry
-from clickstream.sinks.continuity import Mark, fingerprint
+from clickstream.sinks.continuity import Mark, fingerprint_of
 from clickstream.sinks.dead_letters import DeadLetters
 from clickstream.sinks.membership import Membership
 from clickstream.sinks.meters import Meters
@@ -137,7 +137,7 @@ class Loop:
         self._parking.taken(fate.taken)
         for place, message in last.items():
             if not self._membership.lost(place):
-                self._marks[place] = Mark(message.offset() + 1, fingerprint(message))
+                self._marks[place] = Mark(message.offset() + 1, fingerprint_of(message))
                 self._times[place] = message.timestamp()[1]
         self._settle()
         self._meters.batch(time.monotonic() - began)
@@ -181,7 +181,7 @@ class Loop:
                 before[place, offset] = Mark(
                     offset, "" if known is None or known.offset != offset else known.fingerprint
                 )
-            previous[place] = Mark(offset + 1, fingerprint(message))
+            previous[place] = Mark(offset + 1, fingerprint_of(message))
         for record, reason in blocked:
             if not self._membership.lost(record.place):
                 self._parking.add(self._sink.target(record), record, before[record.place, record.offset], reason)

@@ -23,7 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaErro
 from clickstream.contracts.kafka import client_config
 from clickstream.contracts.pipeline import Kafka
 from clickstream.sinks.commits import Commits
-from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint
+from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint_of
 from clickstream.sinks.lag import Lag
 from clickstream.sinks.records import Place
 from clickstream.sinks.topic_ids import TopicIds
@@ -133,7 +133,7 @@ class Membership:
             if place not in self._owned or place in again:
                 continue
             self._watch.moved(place)
-            step = self._owned[place].judge(message.offset(), lambda: fingerprint(message))  # noqa: B023 - called at once
+            step = self._owned[place].judge(message.offset(), lambda: fingerprint_of(message))  # noqa: B023 - called at once
             if step is Step.TAKE:
                 self._gathered.append(message)
             elif step is Step.START_AGAIN:

@@ -84,33 +84,40 @@ _click_decoder = msgspec.json.Decoder(StoredClick)
 
 def decoder(names: Names, *, traced: bool) -> Decode:
     """A function from a confluent_kafka Message to its Record, or to the reason why it is none."""
-    sessions = names.sessions
 
     def decode(message: Any) -> Record | Refused:
-        place, offset = (message.topic(), message.partition()), message.offset()
-        key, headers = message.key(), headers_of(message)
-        value: bytes | None = message.value()
+        origin = Origin(
+            message.topic(), message.partition(), message.offset(), message.key(), tuple(headers_of(message))
+        )
         time_ms: int = message.timestamp()[1]
         if time_ms < 0:
             time_ms = int(time.time() * 1_000)
-
-        def refused(code: str, reason: str, path: str) -> Refused:
-            return Refused(place, offset, value or b"", code, reason, path, time_ms, key, headers)
-
-        try:
-            content = _session(key, value, headers) if place[0] == sessions else _click(value)
-        except msgspec.ValidationError as error:
-            reason, _, path = str(error).partition(" - at ")
-            return refused("invalid_record", reason, path.strip("`") or "$")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return refused("malformed_record", "not the JSON of this topic", "$")
-        except UnfitError as unfit:
-            return refused("invalid_record", unfit.reason, unfit.path)
-        parent = header(headers, TRACEPARENT) if traced else None
-        traceparent = parent.decode("ascii", "replace") if parent else None
-        return Record(content, place, offset, value or b"", time_ms, traceparent, key, headers)
+        return read_record(names, origin, message.value(), time_ms, traced=traced)
 
     return decode
+
+
+def read_record(
+    names: Names, origin: Origin, value: bytes | None, time_ms: int, *, traced: bool = False
+) -> Record | Refused:
+    """The record that lay at `origin`, or the reason why it is none. `time_ms` is its Kafka timestamp."""
+    place, offset, key, headers = (origin.topic, origin.partition), origin.offset, origin.key, origin.headers
+
+    def refused(code: str, reason: str, path: str) -> Refused:
+        return Refused(place, offset, value or b"", code, reason, path, time_ms, key, headers)
+
+    try:
+        content = _session(key, value, headers) if origin.topic == names.sessions else _click(value)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at ")
+        return refused("invalid_record", reason, path.strip("`") or "$")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return refused("malformed_record", "not the JSON of this topic", "$")
+    except UnfitError as unfit:
+        return refused("invalid_record", unfit.reason, unfit.path)
+    parent = header(headers, TRACEPARENT) if traced else None
+    traceparent = parent.decode("ascii", "replace") if parent else None
+    return Record(content, place, offset, value or b"", time_ms, traceparent, key, headers)
 
 
 def _click(value: bytes | None) -> StoredClick:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, Producer, TopicPartition
 from faust.types import TP
-from support.processes import Process, clickstream, wait_for
+from support.processes import Process, wait_for
 from support.topics import count, feed, read_all
 from support.traffic import clicks
 
@@ -119,18 +118,6 @@ def test_a_chunks_list_never_reaches_fausts_decoding(consumer: ChunkConsumer) ->
     decode = ChunkSchema().compile(consumer.app)
     event = asyncio.new_event_loop().run_until_complete(decode(message))
     assert event.value is chunks[TP0][0].value
-
-
-@pytest.fixture
-def worker(pipeline_file: Path, tmp_path: Path) -> Iterator[Process]:
-    process = Process(
-        "enricher",
-        clickstream("enricher", "--pipeline", str(pipeline_file), "--ops-port-file", "{ops_port_file}"),
-        tmp_path,
-        {"CLICKSTREAM_LOG_FORMAT": "text"},
-    )
-    yield process
-    process.end()
 
 
 def committed(pipeline: Pipeline) -> dict[int, int]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Message
-from support.processes import Process, clickstream, wait_for
+from support.processes import Process, wait_for
 from support.topics import feed, read_all
 from support.traffic import standing
 
@@ -28,17 +26,6 @@ from clickstream.enricher.recovery import Recovery
 from clickstream.enricher.source import SourceTopic
 
 HOUR = 3_600_000
-
-
-@pytest.fixture
-def worker(pipeline_file: Path, tmp_path: Path) -> Iterator[Process]:
-    process = Process(
-        "enricher",
-        clickstream("enricher", "--pipeline", str(pipeline_file), "--ops-port-file", "{ops_port_file}"),
-        tmp_path,
-    )
-    yield process
-    process.end()
 
 
 def click(number: int, user: str, *, pod_is_off: int = 0) -> Click:

@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from support.processes import Process, clickstream, wait_for
+from support.processes import Process, wait_for
 from support.topics import count, feed, read_all
 from support.traffic import as_keys, clicks, sort_and_cut, standing
 
@@ -23,17 +22,6 @@ from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.session_records import decode_session
 from clickstream.contracts.topics import RECORD_BYTES, topics_of
 from clickstream.topic_admin import TopicAdmin
-
-
-@pytest.fixture
-def worker(pipeline_file: Path, tmp_path: Path) -> Iterator[Process]:
-    process = Process(
-        "enricher",
-        clickstream("enricher", "--pipeline", str(pipeline_file), "--ops-port-file", "{ops_port_file}"),
-        tmp_path,
-    )
-    yield process
-    process.end()
 
 
 class Topics:

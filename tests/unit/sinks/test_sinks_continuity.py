@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint, mark_of
+from clickstream.sinks.continuity import Continuity, Mark, Step, fingerprint_of, mark_of
 
 
 def message(value=b"v", key=b"k", time=1):
@@ -85,5 +85,5 @@ def test_a_fingerprint_tells_timestamp_key_and_value_apart():
         message(b"kv", b""),
         message(b"vk", b""),
     ]
-    assert len({fingerprint(each) for each in every}) == len(every)
-    assert fingerprint(message()) == fingerprint(message())
+    assert len({fingerprint_of(each) for each in every}) == len(every)
+    assert fingerprint_of(message()) == fingerprint_of(message())
