@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,13 +22,13 @@ from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from clickstream.contracts.session_records import Session, encode_session
 from clickstream.contracts.times import DAY_MS, iso_day
+from clickstream.setup.main import set_up
 from clickstream.sinks.main import make_sink
 from clickstream.sinks.records import Record, StoredClick
-from clickstream.sinks.setup import set_up
 from devstack import Stack
-from devstack.preview.board import Board, Stores
-from devstack.preview.server import SHOWN
-from devstack.preview.variables import Range
+from preview.board import Board, Stores
+from preview.server import SHOWN
+from preview.variables import Range
 
 PAGES = ["/", "/products", "/checkout", "/cart", "/about", *(f"/products/item-{number}" for number in range(40))]
 STEPS = (lambda page: page == "/", lambda page: page.startswith("/products/"), lambda page: page == "/checkout")
@@ -42,7 +43,7 @@ def visits(clicks: int, now: int, seed: int = 3) -> Iterator[Record]:
     while made < clicks:
         start = now - int(chance.random() * 7 * DAY_MS)
         session = f"{iso_day(start)}-{made}"
-        common = {
+        common: dict[str, Any] = {
             "user_id": f"user-{chance.randrange(60_000)}",
             "medium": chance.choice(("direct", "search", "social")),
         }
@@ -99,7 +100,8 @@ def measure(stores: Stores, now: int) -> list[float]:
                 times.append((time.perf_counter() - began) * 1_000)
             found += times[1:]
             print(
-                f"{kind:<9} {panel['title']:<36} median {statistics.median(times[1:]):6.0f} ms   max {max(times[1:]):6.0f} ms"
+                f"{kind:<9} {panel['title']:<36} median {statistics.median(times[1:]):6.0f} ms   max "
+                f"{max(times[1:]):6.0f} ms"
             )
     return found
 
@@ -114,12 +116,12 @@ def main(clicks: int) -> None:
             document = {
                 "namespace": "bench",
                 "name": "panels",
-                "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+                "kafka": stack.kafka.member(),
                 "funnels": [{"name": "checkout", "steps": [
                     {"name": "Homepage", "page": "/"}, {"name": "Product", "page": "/products/*"},
                     {"name": "Checkout", "page": "/checkout"},
                 ]}],
-                "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
+                "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
             }  # fmt: skip
             pipeline = parse_pipeline(json.dumps(document).encode())
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How long an enricher takes to start, and how much memory, after hours of traffic: `python -m bench.recovery --hours 24`.
+"""How long an enricher takes to start, and its memory, after hours of traffic: `python -m bench.recovery --hours 24`.
 
 The hours are made, not waited for: the enricher's own session fold and journal write what they would have written, in
 simulated time, straight to the changelog of a real broker. Then a real enricher starts on it.
@@ -24,16 +24,17 @@ import msgspec
 import psutil
 from confluent_kafka import Producer
 
-from clickstream.contracts.kafka import producer_config
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import Journal
 from clickstream.enricher.partitions import BASE, MARK
 from clickstream.enricher.sessions import PartitionState
 from clickstream.enricher.source import mark
-from clickstream.topic_admin import TopicAdmin
+from clickstream.runtime.arguments import at_least_one, number
+from clickstream.runtime.kafka import producer_config
+from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
 
 PAGES: Final = ("/", "/products", "/products/item-1", "/products/item-2", "/cart", "/checkout")
@@ -48,9 +49,9 @@ BEGIN: Final = 1_795_000_000_000
 def main() -> None:
     """Make the hours, start an enricher, print one line of figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
-    parser.add_argument("--hours", type=float, default=24)
-    parser.add_argument("--rate", type=int, default=500, help="clicks a second (500)")
-    parser.add_argument("--partitions", type=int, default=12)
+    parser.add_argument("--hours", type=number(float, 0.001, 1_000.0), default=24)
+    parser.add_argument("--rate", type=at_least_one, default=500, help="clicks a second (500)")
+    parser.add_argument("--partitions", type=at_least_one, default=12)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clickstream-recovery-") as name:
         folder = Path(name)
@@ -112,7 +113,7 @@ def _make(pipeline: Pipeline, hours: float, rate: int) -> dict[str, float]:
 
 
 def _partition(
-    pipeline: Pipeline, producer: Producer, partition: int, chunks: Iterable[list[tuple[bytes, Draft]]]
+    pipeline: Pipeline, producer: Producer, partition: int, chunks: Iterable[list[tuple[bytes, EnrichedClick]]]
 ) -> dict[str, int]:
     """Write what an enricher would have written to one changelog partition."""
     names = pipeline.names
@@ -129,7 +130,7 @@ def _partition(
             state.apply(user, draft, state.applied + 1)
             state.applied += 1
         clicks += len(chunk)
-        batch = journal.changes(gone)
+        batch = journal.changes(gone, state.to_settle)
         batch.append(journal.partition([(BASE, b"%d" % state.applied), (MARK, source)]))
         for key, value, headers in batch:
             _produce(producer, names.enricher_changelog, value, key, partition, headers)
@@ -157,7 +158,7 @@ def _produce(producer: Producer, *record: Any) -> None:
             return
 
 
-def _chunks(chance: random.Random, hours: float, rate: float) -> Iterator[list[tuple[bytes, Draft]]]:
+def _chunks(chance: random.Random, hours: float, rate: float) -> Iterator[list[tuple[bytes, EnrichedClick]]]:
     """Visits of about five pages, half a minute apart, in chunks of simulated time."""
     waiting: list[tuple[float, int, int, str]] = []
     visits = event = 0
@@ -178,7 +179,7 @@ def _chunks(chance: random.Random, hours: float, rate: float) -> Iterator[list[t
         while waiting and waiting[0][0] <= now:
             at, number, _, user = heappop(waiting)
             when = BEGIN + int(at)
-            draft = Draft(
+            draft = EnrichedClick(
                 f"{number:032x}", when, when, when, "2026-11-18", user, "s", "/", chance.choice(PAGES), "home", "web"
             )
             draft.medium, draft.referrer_host, draft.device, draft.country = "search", "www.google.com", "desktop", "DE"
@@ -214,7 +215,7 @@ def _start(pipeline: Pipeline, folder: Path) -> tuple[float, int]:
 def _ready(port_file: Path) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port_file.read_text().strip()}/readyz", timeout=2) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 

@@ -1,8 +1,8 @@
-"""The servers' software in the cache: which versions, and how an Elasticsearch home is put together from jars.
+"""The servers' software in the cache: their versions, and how an Elasticsearch home is built from jars.
 
-Why it exists: versions live here and nowhere else, and an entry's key holds all that it was made from. Elasticsearch
-publishes its server as a Maven artifact, but neither a launcher nor the module that answers `GET /`; both
-are small Java sources of ours (`java/`), compiled at first use. Deliberately absent: anything about one home.
+Versions live here and nowhere else, and an entry's key holds all that it was made from. Elasticsearch publishes its
+server as a Maven artifact, but neither a launcher nor the module that answers `GET /`; both are small Java sources
+(`java/`), compiled at first use.
 """
 
 from __future__ import annotations
@@ -77,11 +77,6 @@ def kafka_libs(
     return cache.entry(where, name, build, lambda: report("waiting for another devstack's download"))
 
 
-def kafka_classpath(root: Path | None = None) -> str:
-    """Return the `-cp` argument that holds all of `kafka_libs()`; downloads them if need be."""
-    return f"{kafka_libs(root)}/*"
-
-
 def elasticsearch_home(
     root: Path | None = None,
     report: Callable[[str], None] = _silent,
@@ -118,7 +113,7 @@ def postgres_with_tls(
     report: Callable[[str], None] = _silent,
     cancelled: threading.Event | None = None,
 ) -> Path:
-    """Return a folder with `bin/`, `lib/` and `share/` of a PostgreSQL that knows TLS; the wheel's was built without."""
+    """Return a folder with `bin/`, `lib/` and `share/` of a PostgreSQL with TLS; the wheel's has none."""
     system, machine = native_platform().split("-")
     kind = f"{system}-{ {'x64': 'amd64', 'aarch64': 'arm64v8'}[machine] }"
     artifact = Artifact("io.zonky.test.postgres", f"embedded-postgres-binaries-{kind}", POSTGRES_VERSION)
@@ -139,7 +134,7 @@ def postgres_with_tls(
 
 
 def native_platform() -> str:
-    """Return the name of this machine's kind, as Elasticsearch calls its folder for native libraries."""
+    """Return the name of Elasticsearch's folder for this machine's native libraries."""
     systems = {"linux": "linux", "darwin": "darwin"}
     machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "aarch64", "arm64": "aarch64"}
     system, machine = systems.get(sys.platform), machines.get(platform.machine().lower())

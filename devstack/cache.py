@@ -1,8 +1,8 @@
 """Folders that are expensive to make, made once for all homes.
 
-Why it exists: downloads and compiled classes are shared by every stack of a user. A folder is built beside its place
-and renamed into it, under a lock, so that it is either absent or complete. The key in its name changes with its
-content, so an entry is never updated. Deliberately absent: eviction (delete the cache folder).
+Downloads and compiled classes are shared by every stack of a user. A folder is built beside its place and renamed into
+it, under a lock, so that it is either absent or complete. The key in its name changes with its content, so an entry is
+never updated. Nothing is evicted: delete the cache folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def digest(*parts: str | bytes) -> str:
-    """Shorten everything that an entry is made from to a key for its name."""
+    """Hash everything that an entry is made from to a key for its name."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

@@ -1,7 +1,6 @@
-"""The command `devstack`.
+"""The command `devstack`; every verb is a few calls of `Stack`.
 
-Why it exists: a person's way to the same stack that tests use. Exit codes: 0 done (for `status`: all healthy), 1 not,
-2 wrong usage. Deliberately absent: logic; every verb is a few calls of `Stack`.
+Exit codes: 0 done (for `status`: all healthy), 1 not, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from rich.text import Text
 from devstack import console
 from devstack.errors import DevstackError
 from devstack.health import redact
+from devstack.interrupt import interrupt_on
 from devstack.logs import follow, tail
 from devstack.settings import SERVICES, Settings
 from devstack.stack import Stack
@@ -56,7 +56,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on(signal.SIGTERM)
     try:
         return VERBS[options.verb](options)
     except DevstackError as error:
@@ -161,7 +162,7 @@ def _show(stack: Stack) -> int:
 
 
 def _exit_code(found: Sequence[Status]) -> int:
-    """Return 0 if there is a server in this home and all there are work."""
+    """Return 0 if the home has servers and all of them are healthy."""
     states = {each.state for each in found} - {"absent"}
     return 0 if states == {"running"} else 1
 

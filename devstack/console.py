@@ -1,8 +1,7 @@
 """The one place that writes to the terminal.
 
-Why it exists: results go to stdout (so that `devstack env` can be sourced and `status --json` piped), everything
-else to stderr; no other module prints. Deliberately absent: logging configuration, since the devstack is
-also a library and a library leaves that to its caller.
+Results go to stdout (so that `devstack env` can be sourced and `status --json` piped), everything else to stderr; no
+other module prints. Logging is not configured: the devstack is also a library.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def error(text: str) -> None:
 
 
 class ProgressBoard:
-    """One line a service, kept up to date on a terminal; plain lines, each said once, anywhere else.
+    """One line a service, kept up to date on a terminal; elsewhere plain lines, each printed once.
 
     An instance is a valid `devstack.Progress` callable and may be called from several threads.
     """

@@ -1,7 +1,7 @@
 """Elasticsearch: one node with the core server and the HTTP transport, on loopback.
 
-Why it exists: mappings, deduplicating creates and aggregations must be the real ones. Deliberately absent, since their
-modules are not published as artifacts: security, painless, reindex, ILM's API, ingest processors and ES|QL.
+Mappings, deduplicating creates and aggregations are the real ones. Security, painless, reindex, ILM's API, ingest
+processors and ES|QL are deliberately absent: their modules are not published as artifacts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from devstack.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 NATIVE_MODULES = "ALL-UNNAMED,org.elasticsearch.foreign,org.elasticsearch.nativeaccess,org.apache.lucene.core"
 
@@ -28,6 +29,10 @@ class Elasticsearch(Server):
 
     name: ClassVar[str] = "elasticsearch"
     port_names: ClassVar[tuple[str, ...]] = ("http", "transport")
+
+    def member(self) -> dict[str, Any]:
+        """Return the `sinks.elasticsearch` member of a pipeline document for this node: nobody else has a replica."""
+        return {"url": self.url, "replicas": 0}
 
     @property
     def url(self) -> str:

@@ -1,7 +1,6 @@
 """The failures that a user of the devstack can meet, each with a text that says what to do next.
 
-Why it exists: the CLI turns exactly these into one line and exit code 1; any other exception is a bug
-and keeps its traceback. Deliberately absent: wrapping of exceptions nobody can act on.
+The CLI turns exactly these into one line and exit code 1; any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class StartError(DevstackError):
 
 
 class ExternalServerError(DevstackError):
-    """Somebody asked the devstack to stop, start or kill a server that it does not own."""
+    """The devstack cannot stop, start or kill a server that it does not own."""
 
 
 class InterruptedUpError(DevstackError):

@@ -1,7 +1,7 @@
-"""Whether a server answers: the same three questions for our own processes and for external ones.
+"""Whether a server answers, for the home's own servers and for external ones.
 
-Why it exists: an open port is not a server that works. Each check raises UnhealthyError with a reason fit for a
-message; passwords never appear in one. Deliberately absent: waiting; that is the caller's, who knows the deadline.
+An open port is not a working server. Each check raises UnhealthyError with a reason fit for a message; passwords never
+appear in one. Waiting is the caller's, who knows the deadline.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ def check_elasticsearch(url: str, timeout: float) -> None:
 
 
 def check_postgres(dsn: str, timeout: float) -> None:
-    """Run `SELECT 1`."""
     try:
         with psycopg.connect(dsn, connect_timeout=max(2, math.ceil(timeout))) as connection:
             connection.execute("SELECT 1")

@@ -1,7 +1,7 @@
-"""Finding a JDK that is new enough, wherever it is installed.
+"""Finds a JDK that is new enough, wherever it is installed.
 
-Why it exists: `java` on the PATH is often an old one while a newer JDK sits in a well-known folder; nobody should
-have to set JAVA_HOME for a demo. Deliberately absent: downloading a JDK.
+`java` on the PATH is often an old one while a newer JDK sits in a well-known folder; nobody should have to set
+JAVA_HOME for a demo.
 """
 
 from __future__ import annotations

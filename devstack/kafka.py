@@ -1,9 +1,8 @@
 """Apache Kafka: one node that is broker and controller at once (KRaft), on loopback.
 
-Why it exists: acks, consumer groups, compaction and transactions must be the real ones. Topics are never created by
-accident (`auto.create.topics.enable=false`), as in a cluster where the operator owns them. In a secure home it has two
-listeners: TLS with a user and a password (SCRAM, PLAIN), and TLS with a client certificate. Deliberately absent:
-several brokers, rights of users.
+Topics are never auto-created (`auto.create.topics.enable=false`), as in a cluster where the operator owns them. A
+secure home has two listeners: TLS with a user and a password (SCRAM, PLAIN), and TLS with a client certificate; with
+`Settings.kafka_acls` the broker also authorizes. Several brokers are deliberately absent.
 """
 
 from __future__ import annotations
@@ -29,6 +28,13 @@ if TYPE_CHECKING:
     from devstack.security import Security
 
 SCRAM = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    # A principal by certificate is the common name alone. ANONYMOUS are the broker and the controller of this process,
+    # on the controller's plain listener; `devstack` is the broker's own certificate.
+    "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
+    "super.users": f"User:{USER};User:devstack;User:ANONYMOUS",
+}
 LOG4J = """\
 status=error
 appender.console.type=Console
@@ -56,10 +62,14 @@ class Kafka(Server):
         return self.address
 
     def member(self, authentication: str = "scram-sha-512") -> dict[str, Any]:
-        """Return the `kafka` member of a pipeline document for this broker; `authentication` matters in a secure home."""
+        """Return the `kafka` member of a pipeline document for this broker, with three partitions a topic.
+
+        `authentication` is for a secure home.
+        """
+        topics = {name: {"partitions": 3} for name in ("rawClicks", "enrichedClicks", "sessions")}
         security = self._workspace.security
         if security is None or self.external:
-            return {"bootstrapServers": self.bootstrap_servers}
+            return {"bootstrapServers": self.bootstrap_servers, "topics": topics}
         who: dict[str, str] = {"type": authentication}
         if authentication == "tls":
             who |= {"certificateFile": str(security.certificate("client")), "keyFile": str(security.key("client"))}
@@ -67,7 +77,12 @@ class Kafka(Server):
         else:
             who |= {"username": USER, "passwordFile": str(security.password_file(self.name))}
             servers = self.bootstrap_servers
-        return {"bootstrapServers": servers, "tls": {"caFile": str(security.ca)}, "authentication": who}
+        return {
+            "bootstrapServers": servers,
+            "tls": {"caFile": str(security.ca)},
+            "authentication": who,
+            "topics": topics,
+        }
 
     def ports_needed(self) -> tuple[str, ...]:
         """Return one more for client certificates in a secure home."""
@@ -78,7 +93,6 @@ class Kafka(Server):
         return f"{LOOPBACK}:{chosen['broker']}"
 
     def check(self, address: str, timeout: float) -> None:
-        """Ask for metadata."""
         security = None if self.external else self._workspace.security
         check_kafka(address, timeout, None if security is None else client_properties(security))
 
@@ -89,7 +103,8 @@ class Kafka(Server):
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, log4j = self.folder / "server.properties", self.folder / "log4j2.properties"
         settings, security = self._workspace.settings, self._workspace.security
-        text = server_properties(chosen, self.data_folder(), security, settings.kafka_properties)
+        others = (AUTHORIZER if settings.kafka_acls else {}) | dict(settings.kafka_properties)
+        text = server_properties(chosen, self.data_folder(), security, others, further=settings.kafka_listeners)
         write_private(properties, text.encode())
         log4j.write_text(LOG4J, encoding="utf-8")
         java = [str(jdk.java), f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-cp", f"{libs}/*"]
@@ -128,9 +143,17 @@ def new_cluster_id() -> str:
 
 
 def server_properties(
-    chosen: Mapping[str, int], data: Path, security: Security | None = None, others: Mapping[str, str] | None = None
+    chosen: Mapping[str, int],
+    data: Path,
+    security: Security | None = None,
+    others: Mapping[str, str] | None = None,
+    *,
+    further: Mapping[str, tuple[int, str]] | None = None,
 ) -> str:
-    """Write the configuration of a single node that is a whole cluster; `others` win over ours."""
+    """Write the configuration of a single node that is a whole cluster; `others` override it.
+
+    `further` plain listeners: see `Settings.kafka_listeners`.
+    """
     broker, controller = (f"{LOOPBACK}:{chosen[name]}" for name in ("broker", "controller"))
     values = {
         "process.roles": "broker,controller",
@@ -157,6 +180,10 @@ def server_properties(
         "broker.session.timeout.ms": "6000",
     }
     values |= {} if security is None else secure_listeners(chosen, security)
+    for name, (port, address) in (further or {}).items():
+        values["listeners"] += f",{name}://{LOOPBACK}:{port}"
+        values["advertised.listeners"] += f",{name}://{address}"
+        values["listener.security.protocol.map"] += f",{name}:PLAINTEXT"
     values |= others or {}
     return "".join(f"{key}={_escape(value)}\n" for key, value in values.items())
 
@@ -181,7 +208,8 @@ def secure_listeners(chosen: Mapping[str, int], security: Security) -> dict[str,
         "listener.name.certificates.ssl.client.auth": "required",
         "sasl.enabled.mechanisms": ",".join((*SCRAM, "PLAIN")),
         **{
-            f"listener.name.passwords.{mechanism.lower()}.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;"
+            f"listener.name.passwords.{mechanism.lower()}.sasl.jaas.config": f"{modules}.scram.ScramLoginModule "
+            "required;"
             for mechanism in SCRAM
         },
         "listener.name.passwords.plain.sasl.jaas.config": user,

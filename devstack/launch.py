@@ -1,7 +1,7 @@
-"""Starting one server process so that it can be found, stopped and read again.
+"""Starts one server process so that it can be found, stopped and its log read.
 
-Why it exists: the child gets its own session (Ctrl-C in a terminal is for the devstack, which then stops its servers in
-order), its output goes to its log, and it is remembered before anything else happens. Deliberately absent: shells.
+The child gets its own session (Ctrl-C in a terminal is for the devstack, which then stops its servers in order), its
+output goes to its log, and it is recorded before anything else happens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start a server: `environment` None means ours, `user` and `group` None mean as ourselves."""
+    """How to start a server: None for `environment`, `user` and `group` inherits this process's."""
 
     command: Sequence[str | Path]
     folder: Path
@@ -51,6 +51,6 @@ def spawn(launch: Launch, log: Path, remember: Callable[[ProcessId], None]) -> P
         child.kill()
         child.wait()
         raise
-    # It shall outlive us; without an exit status Popen would warn about that when it is collected.
+    # It outlives this process; without an exit status Popen would warn about that when it is collected.
     child.returncode = 0
     return process

@@ -1,8 +1,4 @@
-"""Reading the servers' log files.
-
-Why it exists: `devstack logs`, and the last lines in the message when a server fails. Deliberately absent: rotation;
-a development log ends with `devstack down --wipe`.
-"""
+"""Reads the servers' log files, for `devstack logs` and for the message when a server fails."""
 
 from __future__ import annotations
 

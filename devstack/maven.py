@@ -1,8 +1,4 @@
-"""Jars from a Maven repository, by the user's own Maven and its settings.
-
-Why it exists: the servers are published as Maven artifacts, and Maven knows mirrors, proxies, credentials and
-checksums already. Deliberately absent: a downloader of our own, and any repository address.
-"""
+"""Jars from a Maven repository, by the user's own Maven and its settings: mirrors, proxies, credentials, checksums."""
 
 from __future__ import annotations
 

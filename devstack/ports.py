@@ -1,8 +1,8 @@
 """Free TCP ports on the loopback interface.
 
-Why it exists: two stacks (demo and tests) live side by side, so no port is fixed. A port is chosen once, kept in
-the state file and used again after a restart. Deliberately absent: reservation; between choosing and binding
-another process can take the port, which then shows as a clear error and a new choice at the next `up`.
+Several stacks may run side by side, so no port is fixed. A port is chosen once, kept in the state file and used again
+after a restart. It is not reserved: between choosing and binding another process can take the port, which is then a
+clear error and a new choice at the next `up`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""PostgreSQL on loopback, with its durability switched on; without passwords, or in a secure home with TLS and one.
+"""PostgreSQL on loopback, with its durability on; without passwords, or in a secure home with TLS and one.
 
-Why it exists: partitions, COPY and upserts must be the real ones. Everything that we set is on the command line, so
-the data folder holds nothing of ours but a secure home's certificate and rules, which its user must be able to read. As root it runs as an unprivileged user with its data in a public place
-(`postgres_install`). Deliberately absent: other roles, extensions.
+All settings are on the command line, so the data folder is as initdb made it, but for a secure home's certificate and
+rules, which its user must be able to read. As root it runs as an unprivileged user with its data in a public place
+(`postgres_install`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,6 @@ class Postgres(Server):
         return f"postgresql://postgres:{security.password(self.name)}@{where}?{trust}"
 
     def check(self, address: str, timeout: float) -> None:
-        """Run a query."""
         check_postgres(address, timeout)
 
     def is_transient(self, log: str) -> bool:

@@ -1,8 +1,8 @@
-"""PostgreSQL's programs out of an installed Python package, and the user that may run them.
+"""PostgreSQL's programs from an installed Python package, and the user that may run them.
 
-Why it exists: the programs come in a wheel, so no system package is needed; but PostgreSQL refuses to run as root, and
-root's virtual environment may be closed to everybody else. Then a copy goes to a public folder, and the server runs as
-a user without rights. Deliberately absent: the package's own Python code, which starts servers in its own way.
+The programs come in a wheel, so no system package is needed; but PostgreSQL refuses to run as root, and root's virtual
+environment may be unreadable to others. Then a copy goes to a public folder, and the server runs as an unprivileged
+user.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Installation:
 
 
 def find_installation(software: Path | None = None) -> Installation:
-    """Find programs that can be run here by somebody who is not root. Raises MissingToolError.
+    """Find programs that an unprivileged user can run. Raises MissingToolError.
 
     They are the wheel's, or those in a folder `software` with `bin/` and what it needs beside.
     """
@@ -152,7 +152,7 @@ def public_folder() -> Path:
 
 
 def own_folder(path: Path, mode: int) -> Path:
-    """Make `path`, or accept it only if it is a real folder of ours: its name can be guessed by others."""
+    """Make `path`, or accept it only if it is a real folder of this user: its name can be guessed by others."""
     path.mkdir(mode=mode, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -1,8 +1,7 @@
-"""Processes that are known by more than their number.
+"""Processes identified by pid AND start time.
 
-Why it exists: a pid alone may belong to a stranger after a restart or a wrap-around, so a process is identified
-by pid AND start time, and nothing here signals one whose start time differs. Zombies count as dead: in a container
-without an init they may never be reaped. Deliberately absent: ending processes by name or by command line.
+A pid alone may belong to another process after a restart or a wrap-around; nothing here signals a process whose start
+time differs. Zombies count as dead: in a container without an init they may never be reaped.
 """
 
 from __future__ import annotations

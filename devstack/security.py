@@ -1,8 +1,7 @@
 """The certificates and passwords of a secure home, made once and kept in its folder `security`.
 
-Why it exists: processes must meet TLS, SCRAM, client certificates and passwords before production does. The folder's being
-there is what makes a home secure, so any later command finds its servers as they are. Deliberately absent: renewal,
-and the authority's own key, which nobody needs afterwards.
+The folder's existence makes a home secure, so that any later command finds its servers as they are. The authority's own
+key is not kept: nobody needs it afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Security:
 
     @property
     def ca(self) -> Path:
-        """The authority that clients and servers believe (PEM)."""
+        """The authority that clients and servers trust (PEM)."""
         return self.folder / "ca.crt"
 
     def certificate(self, who: str) -> Path:
@@ -50,7 +49,6 @@ class Security:
         return self.folder / f"{service}-password"
 
     def password(self, service: str) -> str:
-        """What is in it."""
         return self.password_file(service).read_text(encoding="ascii")
 
     def exists(self) -> bool:

@@ -1,9 +1,8 @@
-"""One server's life: start, health, stop, kill, the same for all three.
+"""One server's life cycle: start, health, stop, kill, the same for all three.
 
-Why it exists: a subclass says only what differs (artifacts, configuration, command line, health question); everything
-that can leave an orphan or hit a stranger is written here once. A running server is its record in the state file,
-so any process may continue what another began. Deliberately absent: supervision; nothing restarts a dead server
-until somebody asks.
+A subclass holds only what differs (artifacts, configuration, command line, health check); everything that can leave an
+orphan or signal a foreign process is written here once. A running server is its record in the state file, so any
+process may continue what another began. There is no supervision: a dead server is not restarted.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ LOG_LINES = 30
 
 
 class Server(ABC):
-    """A server of one home, or an external one (then only its health is of interest)."""
+    """A server of one home, or an external one (of which only the health is checked)."""
 
     name: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
@@ -44,7 +43,6 @@ class Server(ABC):
     stop_seconds: ClassVar[float] = 30.0
 
     def __init__(self, workspace: Workspace) -> None:
-        """Touch nothing yet."""
         self._workspace = workspace
         self._last_report = ""
         self.external = workspace.settings.external.get(self.name)
@@ -61,7 +59,7 @@ class Server(ABC):
 
     @abstractmethod
     def check(self, address: str, timeout: float) -> None:
-        """Ask the server whether it works. Raises UnhealthyError."""
+        """Check that the server works. Raises UnhealthyError."""
 
     def ports_needed(self) -> tuple[str, ...]:
         """Return what it listens for, by purpose."""
@@ -82,7 +80,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The process, or None while it is not running (or not ours)."""
+        """The process, or None while it is not running (or external)."""
         record = None if self.external else self._workspace.state.read(self.name)
         process = record.process if record is not None else None
         return process.pid if process is not None and process.is_alive() else None

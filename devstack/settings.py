@@ -1,8 +1,4 @@
-"""Where the devstack keeps things and which servers are not its own, read from the environment once.
-
-Why it exists: every path and every override has one name and one default, in one frozen object.
-Deliberately absent: versions of the servers (they are part of the code: `artifacts`), and ports (never fixed).
-"""
+"""Where the devstack keeps things and which servers are not its own, read from the environment once."""
 
 from __future__ import annotations
 
@@ -32,7 +28,12 @@ class Settings:
     elasticsearch_heap: str = ELASTICSEARCH_HEAP
     kafka_heap: str = KAFKA_HEAP
     kafka_properties: Mapping[str, str] = field(default_factory=dict)
-    """Broker properties that win over ours; in Python only."""
+    """Broker properties that override the defaults; in Python only."""
+    kafka_listeners: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Further plain listeners, for clients that are to come through a proxy: name → (port, the address that it
+    advertises)."""
+    kafka_acls: bool = False
+    """Of a secure home: the broker denies what no ACL allows, except to the home's own user, who gives the ACLs."""
 
     @classmethod
     def from_environment(

@@ -1,7 +1,6 @@
 """The three servers together: up, down, and everything in between.
 
-Why it exists: tests and the demo want "servers that run" in one call, started at once, and nothing left over when one
-of them fails. Deliberately absent: topics (`clickstream setup topics`), since only the caller knows its pipeline.
+They start at once, and nothing is left over when one of them fails.
 """
 
 from __future__ import annotations
@@ -64,8 +63,9 @@ class Stack:
         """Start what does not run yet, wait until all of it is healthy, and return the stack.
 
         `home` is its folder (default: DEVSTACK_HOME or `.devstack`); `wipe` begins with empty servers; `secure` gives
-        Kafka and PostgreSQL TLS and passwords (`stack.security`), which a home keeps until all of it is wiped; `progress`
-        is called as `progress(service, message)`. Raises DevstackError; then nothing that it started is left.
+        Kafka and PostgreSQL TLS and passwords (`stack.security`), which a home keeps until all of it is wiped;
+        `progress` is called as `progress(service, message)`. Raises DevstackError; then nothing that it started is
+        left.
         """
         stack = cls(settings or Settings.from_environment(home=home), services=services, progress=progress)
         stack.start(wipe=wipe, secure=secure)
@@ -101,7 +101,6 @@ class Stack:
         return security
 
     def start(self, *, wipe: bool = False, secure: bool = False) -> None:
-        """See `up`."""
         with self._workspace.exclusive("devstack"):
             if wipe:
                 self._end_all(wipe=True)
@@ -161,7 +160,7 @@ class Stack:
                 shutil.rmtree(self._workspace.security.folder)
 
     def _at_once(self, action: Callable[[Server], object]) -> None:
-        """Do it to all servers in parallel; the first failure, or Ctrl-C, calls the others off."""
+        """Do it to all servers in parallel; the first failure, or Ctrl-C, cancels the others."""
         self._workspace.cancelled.clear()
         with concurrent.futures.ThreadPoolExecutor(len(SERVICES)) as pool:
             futures = [pool.submit(action, server) for server in self.servers]

@@ -1,8 +1,7 @@
 """What a home remembers between two commands: which process serves what, on which ports.
 
-Why it exists: `devstack down` may run days after `devstack up`, in another process. The file is replaced atomically,
-so a reader never sees half of it. Deliberately absent: anything that can be asked from the server itself, and the
-truth about health, which is always asked anew.
+`devstack down` may run days after `devstack up`, in another process. The file is replaced atomically, so a reader never
+sees half of it. It holds nothing that the server itself can answer, such as its health.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What is said about one server when somebody asks how it is.
+"""The status of one server, as plain data.
 
-Why it exists: the command line shows it, `status --json` prints it, tests compare it: plain data, no methods.
-Deliberately absent: passwords; an external server's address is without them.
+The command line shows it, `status --json` prints it. An external server's address has no password in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What the servers of one home share: settings, state, the reporter of progress, and the wish to give up.
+"""What the servers of one home share: settings, state, the progress reporter, and cancellation.
 
-Why it exists: three threads start three servers at once; this is all that passes between them.
-Deliberately absent: any knowledge of a particular server.
+Three threads start three servers at once; this is all that passes between them.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Is told what happens, from several threads: `progress("kafka", "starting")`; `print` is one."""
+    """Called with what happens, from several threads: `progress("kafka", "starting")`; `print` is one."""
 
     def __call__(self, service: str, message: str, /) -> object:
-        """Take the newest word on a service."""
+        """Take the latest message about a service."""
 
 
 def silent(_service: str, _message: str) -> None:
@@ -54,7 +53,7 @@ class Workspace:
             return
         for service in ("kafka", "postgres"):
             if self.state.read(service) is not None:
-                message = f"{service} of {self.settings.home} has been plain so far; begin anew with --wipe"
+                message = f"{service} of {self.settings.home} was created without TLS; create it anew with --wipe"
                 raise StateError(message)
         Security(self.settings.home / "security").create()
 
@@ -77,7 +76,7 @@ class Workspace:
         return record
 
     def raise_if_cancelled(self) -> None:
-        """Raise InterruptedUpError once somebody has called the whole thing off."""
+        """Raise InterruptedUpError once `up` was cancelled."""
         if self.cancelled.is_set():
             message = "given up because another server failed or the command was interrupted"
             raise InterruptedUpError(message)

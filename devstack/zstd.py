@@ -1,7 +1,7 @@
 """The system's zstd library.
 
-Why it exists: Elasticsearch compresses with a native zstd, which its published distribution carries and its Maven
-artifacts do not; the copy of the operating system serves as well. Deliberately absent: building it.
+Elasticsearch compresses with a native zstd, which its published distribution carries and its Maven artifacts do not;
+the operating system's copy serves as well.
 """
 
 from __future__ import annotations

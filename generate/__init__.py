@@ -1,9 +1,7 @@
-"""Writes what the repository holds twice: the chart's CRD, schema and README, manifests/install.yaml and docs/pipeline-reference.md.
+"""Writes the repository's generated files: the chart's CRD, schema and README, the manifest and the reference.
 
-Each has one source: the CRD in manifests/crds, or the chart's values.yaml. `make generated` writes them, and a test proves that
-they are current.
-
-Deliberately absent: dashboards, which grafana/ makes, and anything that is decided. What is generated says what its source says.
+Each has one source: the CRD in manifests/crds, or the chart's values.yaml. `make generated` writes them, and a test
+proves that they are current. Dashboards are grafana/'s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`python -m generate`: write every generated file. With `--check` write nothing, and exit 1 naming those that are not current."""
+"""`python -m generate`: write every generated file; `--check` writes nothing.
+
+With `--check` it exits with 1 and names the files that are not current.
+"""
 
 from __future__ import annotations
 

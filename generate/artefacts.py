@@ -1,4 +1,4 @@
-"""The list of generated files, in the order in which they are made: install.yaml is rendered from the chart's other files."""
+"""The list of generated files, in build order: install.yaml is rendered from the chart's other files."""
 
 from __future__ import annotations
 

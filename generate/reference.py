@@ -20,13 +20,13 @@ A field that is left out has the default that is shown. The same text is in `kub
 [examples/minimal.yaml](../manifests/examples/minimal.yaml) is as short as can be,
 [examples/full.yaml](../manifests/examples/full.yaml) shows every field.
 
-Durations are numbers with units: `90s`, `10m`, `1h30m`, `7d`. Secrets are always referred to by name, in the pipeline's namespace.
+Durations are numbers with units: `90s`, `10m`, `1h30m`, `7d`. Secrets are always referred to by name, in the \
+pipeline's namespace.
 """
 _BOUNDS: Final = (("minimum", "at least"), ("maximum", "at most"), ("minItems", "at least"), ("maxItems", "at most"))
 
 
 def reference() -> str:
-    """The whole page."""
     spec = yaml.safe_load(CRD.read_text())["spec"]
     names, version = spec["names"], spec["versions"][0]
     root = version["schema"]["openAPIV3Schema"]
@@ -51,8 +51,12 @@ def reference() -> str:
     return "\n".join(page) + "\n"
 
 
-def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
-    """The fields of an object, then a section of each object among them."""
+def _section(path: str, schema: dict[str, Any], shown: dict[int, str] | None = None) -> Iterator[str]:
+    """The fields of an object, then a section of each object among them.
+
+    `shown`: paths of the objects that have one already, by identity: a YAML alias is the very object of its anchor.
+    """
+    shown = {} if shown is None else shown
     level = "##" if "." not in path else "###"
     yield f"{level} `{path}`\n\n{schema.get('description', '')}\n"
     yield "| field | type | default | what it is |\n|---|---|---|---|"
@@ -63,12 +67,18 @@ def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
     yield from _rules("Rules", schema)
     for name, field in schema["properties"].items():
         inner, suffix = (field["items"], "[]") if field["type"] == "array" else (field, "")
-        if "properties" in inner and not _is_reference(inner):
-            yield from _section(f"{path}.{name}{suffix}", {"description": field.get("description", "")} | inner)
+        if "properties" not in inner or _is_reference(inner):
+            continue
+        where = f"{path}.{name}{suffix}"
+        if id(inner) in shown:
+            yield f"### `{where}`\n\nAs `{shown[id(inner)]}`.\n"
+            continue
+        shown[id(inner)] = where
+        yield from _section(where, {"description": field.get("description", "")} | inner, shown)
 
 
 def _is_reference(schema: dict[str, Any]) -> bool:
-    """Whether it is a reference to a Secret: those are told in the table of their owner."""
+    """Whether it is a reference to a Secret: those are described in the table of their owner."""
     return "name" in schema["properties"] and all(
         key == "name" or key.lower().endswith("key") for key in schema["properties"]
     )

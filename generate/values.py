@@ -1,7 +1,8 @@
 """The chart's values.yaml, read with its comments: each value's path, default, description and schema.
 
-A comment that begins with `--` describes the value below it; further lines of the comment belong to it. One that begins with
-`@schema` is a JSON object that is merged over what the default tells (its type; no further keys in an object that has some).
+A comment that begins with `--` describes the value below it; further lines of the comment belong to it. One that begins
+with `@schema` is a JSON object that is merged over what the default tells (its type; no further keys in an object that
+has some).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _TYPES: Final = {bool: "boolean", int: "integer", str: "string", list: "array", 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value: `path` such as `("image", "tag")`, and what is known about it. Raises ValueError when nothing describes it."""
+    """One value: `path` such as `("image", "tag")`, and what is known about it.
+
+    Raises ValueError when nothing describes it.
+    """
 
     path: tuple[str, ...]
     default: Any

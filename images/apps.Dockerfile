@@ -26,8 +26,11 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 COPY requirements/uv.txt requirements/
 RUN python3 -m pip install --quiet --require-hashes -r requirements/uv.txt && uv venv --quiet /opt/clickstream
-COPY requirements/apps.txt requirements/
-RUN uv pip install --quiet --python /opt/clickstream/bin/python --require-hashes -r requirements/apps.txt
+# Every dependency has wheels for amd64 and arm64 but Faust, which has none for arm64: it is built there, by locked tools,
+# and without a compiler in BASE its C parts are left out, which its Python does as well.
+COPY requirements/apps.txt requirements/sdists.txt requirements/
+RUN uv pip install --quiet --python /opt/clickstream/bin/python --require-hashes -r requirements/apps.txt \
+    --build-constraints requirements/sdists.txt
 COPY --from=wheel /dist /dist
 RUN uv pip install --quiet --python /opt/clickstream/bin/python --no-deps /dist/*.whl
 

@@ -13,9 +13,13 @@ COMMANDS: Final = {
     "tracking-api": ("clickstream.tracking_api.main", "collect events over HTTP into Kafka"),
     "enricher": ("clickstream.enricher.main", "enrich clicks, make sessions and follow funnels"),
     "sink": ("clickstream.sinks.main", "write clicks and sessions to elasticsearch or postgres"),
-    "setup": ("clickstream.setup", "create a pipeline's topics, install or migrate its stores, apply its retention"),
+    "setup": (
+        "clickstream.setup.main",
+        "create a pipeline's topics, install or migrate its stores, apply its retention",
+    ),
     "dead-letters": ("clickstream.dead_letters.main", "list, show, count and send again what was refused"),
-    "check": ("clickstream.sinks.check", "recompute sessions and rollups from the stored clicks, and name differences"),
+    "replay": ("clickstream.replay.main", "send stored raw clicks of a time range through the enrichment of today"),
+    "check": ("clickstream.setup.check", "recompute sessions and rollups from the stored clicks, and name differences"),
     "simulate": ("clickstream.simulator.main", "send the traffic of simulated shop visitors"),
 }
 

@@ -1,7 +1,7 @@
 """The example shop's web server: static files, one page for every shop URL, the tracker's script tag put in.
 
-Standard library only, so that it runs anywhere: `python apps/shop/server.py --tracker-url URL --write-key KEY`.
-Deliberately absent: a backend. Carts live in the browser, nothing is sold, and every click is the tracker's to see.
+Standard library only, so that it runs anywhere: `python apps/shop/server.py --tracker-url URL --write-key KEY`. There
+is no backend: carts live in the browser, and nothing is sold.
 """
 
 # ruff: noqa: INP001 - a script beside the files that it serves, not a package

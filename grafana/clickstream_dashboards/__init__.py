@@ -1,5 +1,5 @@
-"""The dashboards as code: `python -m clickstream_dashboards DIR` writes the JSON that is committed in grafana/dashboards.
+"""The dashboards as code: `python -m clickstream_dashboards DIR` writes the JSON of grafana/dashboards.
 
-One module a dashboard, one function a panel, one house style. Deliberately absent: anything of one pipeline; the JSON
-has variables for that, and `clickstream.contracts.dashboards` fills them in.
+One module a dashboard, one function a panel, one house style. Nothing in the JSON belongs to one pipeline: it has
+variables, and `clickstream.contracts.dashboards` fills them in.
 """

@@ -7,9 +7,9 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
-from clickstream_dashboards.queries import HOURS_SQL, PEOPLE_SQL, chosen, sql
+from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, chosen, sql
 
-_CHOSEN: Final = f"""$__timeFilter(started_at) AND {PEOPLE_SQL}
+_CHOSEN: Final = f"""$__timeFilter(started_at) AND {VISITORS_SQL}
           AND {chosen("device", "device")} AND {chosen("channel", "medium")}
           AND {chosen("country", "country")}"""
 _SESSION_WORDS: Final = "of the sessions that started in the time range, open ones as they stand"
@@ -34,12 +34,10 @@ def _of_sessions(
 
 
 def sessions() -> stat.Panel:
-    """How many."""
     return _of_sessions("Sessions", "Sessions that started in the time range.", "count(*)")
 
 
 def average_duration() -> stat.Panel:
-    """Mean duration."""
     return _of_sessions(
         "Average duration",
         f"Mean duration {_SESSION_WORDS}.",
@@ -50,7 +48,6 @@ def average_duration() -> stat.Panel:
 
 
 def median_duration() -> stat.Panel:
-    """Median duration."""
     return _of_sessions(
         "Median duration",
         f"Median duration {_SESSION_WORDS}.",
@@ -72,7 +69,6 @@ def bounce_rate() -> stat.Panel:
 
 
 def pages_per_session() -> stat.Panel:
-    """Mean page views."""
     return _of_sessions(
         "Pages per session",
         f"Mean number of page views {_SESSION_WORDS}.",
@@ -85,14 +81,16 @@ def new_share() -> stat.Panel:
     """Users that were never seen before."""
     query = sql(f"""
         SELECT avg((first_day = day)::int)::float8 AS "New users"
-        FROM (SELECT user_id, min(day) AS first_day FROM "${{schema}}".active_users_day WHERE {PEOPLE_SQL} GROUP BY user_id) u
+        FROM (SELECT user_id, min(day) AS first_day FROM "${{schema}}".active_users_day WHERE {VISITORS_SQL} GROUP BY \
+user_id) u
         JOIN (
             SELECT user_id, min(day) AS day FROM "${{schema}}".active_users_day, "${{schema}}".pipeline p
-            WHERE {_DAYS} AND {PEOPLE_SQL} GROUP BY user_id
+            WHERE {_DAYS} AND {VISITORS_SQL} GROUP BY user_id
         ) seen USING (user_id)""")
     return style.number(
         "New users",
-        "Of the users of the days in the time range, those whose first day is one of them (as far as the retention reaches).",
+        "Of the users of the days in the time range, those whose first day is one of them (as far as the retention "
+        "reaches).",
         query,
         unit="percentunit",
         decimals=1,
@@ -105,7 +103,7 @@ def _active(title: str, what: str, period: str, source: str, when: str, interval
         f"""
         SELECT {period} AS time, count(DISTINCT user_id)::float8 AS "Users"
         FROM "${{schema}}".{source}, "${{schema}}".pipeline p
-        WHERE {when} AND {PEOPLE_SQL}
+        WHERE {when} AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -113,7 +111,6 @@ def _active(title: str, what: str, period: str, source: str, when: str, interval
 
 
 def hourly_users() -> timeseries.Panel:
-    """By hour."""
     return _active(
         "Active users by hour",
         "Different users with a click in each hour.",
@@ -125,7 +122,6 @@ def hourly_users() -> timeseries.Panel:
 
 
 def daily_users() -> timeseries.Panel:
-    """By day."""
     return _active(
         "Active users by day",
         "Different users with a click on each day of the reporting time zone.",
@@ -137,10 +133,10 @@ def daily_users() -> timeseries.Panel:
 
 
 def weekly_users() -> timeseries.Panel:
-    """By week."""
     return _active(
         "Active users by week",
-        "Different users with a click in each week, Monday to Sunday; weeks that are partly in the time range are whole.",
+        "Different users with a click in each week, Monday to Sunday; weeks that are partly in the time range are "
+        "whole.",
         "date_trunc('week', day::timestamp) AT TIME ZONE p.time_zone",
         "active_users_day",
         """day BETWEEN date_trunc('week', $__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
@@ -158,7 +154,7 @@ def new_and_returning() -> timeseries.Panel:
                (count(*) FILTER (WHERE day > first_day))::float8 AS "Returning"
         FROM (
             SELECT user_id, day, min(day) OVER (PARTITION BY user_id) AS first_day
-            FROM (SELECT DISTINCT user_id, day FROM "${{schema}}".active_users_day WHERE {PEOPLE_SQL}) d
+            FROM (SELECT DISTINCT user_id, day FROM "${{schema}}".active_users_day WHERE {VISITORS_SQL}) d
         ) u, "${{schema}}".pipeline p
         WHERE {_DAYS}
         GROUP BY 1 ORDER BY 1""",
@@ -199,12 +195,10 @@ def _pages(title: str, what: str, column: str) -> table.Panel:
 
 
 def entry_pages() -> table.Panel:
-    """Where sessions begin."""
     return _pages("Entry pages", f"First page {_SESSION_WORDS}.", "entry_page")
 
 
 def exit_pages() -> table.Panel:
-    """Where sessions end."""
     return _pages("Exit pages", f"Last page {_SESSION_WORDS}.", "exit_page")
 
 
@@ -217,11 +211,12 @@ def top_pages() -> table.Panel:
                    / nullif(sum(views) FILTER (WHERE minute < r.since), 0) - 1 AS "Change"
         FROM "${{schema}}".page_views_minute,
              (SELECT $__timeFrom()::timestamptz AS since, $__timeTo()::timestamptz AS until) r
-        WHERE minute >= r.since - (r.until - r.since) AND minute <= r.until AND {PEOPLE_SQL}
+        WHERE minute >= r.since - (r.until - r.since) AND minute <= r.until AND {VISITORS_SQL}
         GROUP BY page_path HAVING sum(views) FILTER (WHERE minute >= r.since) > 0 ORDER BY 2 DESC, 1 LIMIT 20""")
     return style.rows(
         "Top pages and their trend",
-        "Page views of the time range, of the same length of time before it, and the change; no change is shown for a new page.",
+        "Page views of the time range, of the same length of time before it, and the change; no change is shown for "
+        "a new page.",
         query,
         {
             "Views": {"custom.width": 90, "unit": "locale"},
@@ -233,7 +228,6 @@ def top_pages() -> table.Panel:
 
 
 def build() -> dict[str, Any]:
-    """The dashboard's JSON."""
     board = frame.frame(
         "audience",
         "Clickstream audience and sessions",

@@ -20,7 +20,7 @@ def share_cell(colour: str = ACCENT) -> dict[str, Any]:
 
 
 def null_as(text: str) -> dict[str, Any]:
-    """A value mapping: what stands for no value, quietly."""
+    """A value mapping: the text shown for no value, in a muted colour."""
     return {"type": "special", "options": {"match": "null", "result": {"text": text, "color": QUIET, "index": 0}}}
 
 

@@ -1,8 +1,7 @@
-"""What surrounds the panels: uid, time range, variables, links between the dashboards, annotations, and the order of panels.
+"""What surrounds the panels: uid, time range, variables, links, annotations, and the order of panels.
 
-The variables `pipeline`, `namespace` and `schema` are hidden constants, and the data sources are chosen by the reader;
-`clickstream.contracts.dashboards` sets all of them for a pipeline. Deliberately absent: folders and permissions, which
-are the Grafana's.
+The variables `pipeline`, `namespace` and `schema` are hidden constants, and the data sources are chosen by the viewer;
+`clickstream.contracts.dashboards` sets all of them for a pipeline. Folders and permissions are the Grafana's.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
-from clickstream_dashboards.queries import PEOPLE, PEOPLE_SQL, SESSIONS, by_key, chosen, count, search, sql
+from clickstream_dashboards.queries import SESSIONS, VISITORS, VISITORS_SQL, by_key, chosen, count, search, sql
 
 FUNNEL_NAMES: Final = 'SELECT DISTINCT funnel FROM "${schema}".funnels ORDER BY 1'
 _VERSIONS: Final = """
@@ -19,7 +19,7 @@ _VERSIONS: Final = """
 _NO_FUNNEL: Final = "No funnel is declared: add one to the pipeline's spec.funnels."
 
 _CHOSEN: Final = f"""funnel = ${{funnel:sqlstring}} AND version = ${{version:raw}} AND $__timeFilter(started_at)
-          AND {PEOPLE_SQL} AND {chosen("device", "device")}
+          AND {VISITORS_SQL} AND {chosen("device", "device")}
           AND {chosen("channel", "medium")} AND {chosen("country", "country")}"""
 
 
@@ -141,12 +141,14 @@ def step_times() -> bargauge.Panel:
         FROM "${schema}".funnel(
             ARRAY(SELECT page_pattern FROM "${schema}".funnels
                   WHERE funnel = ${funnel:sqlstring} AND version = ${version:raw} ORDER BY step),
-            greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), $__timeTo()::timestamptz) f
+            greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), \
+$__timeTo()::timestamptz) f
         JOIN "${schema}".funnels d ON d.funnel = ${funnel:sqlstring} AND d.version = ${version:raw} AND d.step = f.step
         WHERE f.step > 1 ORDER BY f.step""")
     return style.bars(
         "Time to the step, last day",
-        "Median time from the previous step, of all people's sessions of the last day of the time range; recomputed from "
+        "Median time from the previous step, of all people's sessions of the last day of the time range; recomputed "
+        "from "
         "the clicks by the function funnel(), so the filters above do not apply.",
         query,
         unit="dthms",
@@ -179,10 +181,11 @@ def conversion_by_day() -> timeseries.Panel:
 
 def live() -> bargauge.Panel:
     """Steps reached by sessions of the last half hour, of all funnels."""
-    query = search(PEOPLE, count(), by_key("funnel_steps", 64), source=SESSIONS)
+    query = search(VISITORS, count(), by_key("funnel_steps", 64), source=SESSIONS)
     return style.bars(
         "Last 30 minutes, live",
-        "Sessions that started in the last 30 minutes and reached each step of each funnel (funnel:step), from Elasticsearch.",
+        "Sessions that started in the last 30 minutes and reached each step of each funnel (funnel:step), from "
+        "Elasticsearch.",
         query,
         colour=style.LIVE,
         empty="No session reached a step of a funnel in the last 30 minutes.",
@@ -216,7 +219,8 @@ def _by(title: str, column: str, name: str) -> table.Panel:
 def versions() -> table.Panel:
     """Every definition that the funnel had."""
     query = sql("""
-        SELECT version AS "Version", string_agg(step_name || ' (' || page_pattern || ')', ' → ' ORDER BY step) AS "Steps",
+        SELECT version AS "Version", string_agg(step_name || ' (' || page_pattern || ')', ' → ' ORDER BY step) AS \
+"Steps",
                nullif(valid_from, timestamptz 'epoch') AS "In force from", valid_to AS "Until"
         FROM "${schema}".funnels WHERE funnel = ${funnel:sqlstring}
         GROUP BY version, valid_from, valid_to ORDER BY version DESC""")
@@ -236,7 +240,6 @@ def versions() -> table.Panel:
 
 
 def build() -> dict[str, Any]:
-    """The dashboard's JSON."""
     board = frame.frame(
         "funnels",
         "Clickstream funnels",

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import timeseries
 
-from clickstream_dashboards import frame, health_now, style
-from clickstream_dashboards.queries import POD, Target, prometheus
+from clickstream_dashboards import frame, health_exceptions, health_now, style
+from clickstream_dashboards.queries import POD, Target, by_stage, prometheus
 
-_STAGE: Final = 'label_replace({0}, "stage", "$1", "pod", "$pipeline-(tracking-api|enricher|sink-[a-z]+)-.*")'
 _COLOURS: Final = {
     "tracking-api": style.THIRD,
     "enricher": style.ACCENT,
@@ -56,7 +55,6 @@ def _curve(
 
 
 def accepted() -> timeseries.Panel:
-    """Accepted by source."""
     query = prometheus(
         f"sum by (source) (rate(clickstream_events_accepted_total{{{POD}}}[$__rate_interval]))", "{{source}}"
     )
@@ -66,7 +64,6 @@ def accepted() -> timeseries.Panel:
 
 
 def rejected() -> timeseries.Panel:
-    """Rejected by code."""
     query = prometheus(
         f"sum by (code) (rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval])) > 0", "{{code}}"
     )
@@ -76,7 +73,6 @@ def rejected() -> timeseries.Panel:
 
 
 def stored() -> timeseries.Panel:
-    """Processed and stored."""
     return _curve(
         "Through each stage",
         "Events per second: processed by the enricher, and new in each store.",
@@ -94,8 +90,7 @@ def stored() -> timeseries.Panel:
 
 
 def lag_records() -> timeseries.Panel:
-    """Lag in records."""
-    series = _STAGE.format(f"clickstream_consumer_lag_records{{{POD}}}")
+    series = by_stage(f"clickstream_consumer_lag_records{{{POD}}}")
     return _curve(
         "Lag in records",
         "Records that a stage has not processed yet. A growing one: add replicas, up to the number of partitions.",
@@ -105,8 +100,7 @@ def lag_records() -> timeseries.Panel:
 
 
 def lag_seconds() -> timeseries.Panel:
-    """Lag in seconds."""
-    series = _STAGE.format(f"clickstream_consumer_lag_seconds{{{POD}}}")
+    series = by_stage(f"clickstream_consumer_lag_seconds{{{POD}}}")
     return _curve(
         "Lag in seconds",
         "Age of the oldest record that a stage has not processed yet.",
@@ -117,7 +111,6 @@ def lag_seconds() -> timeseries.Panel:
 
 
 def latency() -> timeseries.Panel:
-    """Click to store."""
     buckets = f"sum by (le, sink) (rate(clickstream_click_to_store_seconds_bucket{{{POD}}}[$__rate_interval]))"
     return _curve(
         "Click to store",
@@ -149,10 +142,11 @@ def dead_letters() -> timeseries.Panel:
 
 def duplicates() -> timeseries.Panel:
     """Duplicates and late clicks."""
-    rate = _STAGE.format(f"rate(clickstream_events_duplicate_total{{{POD}}}[$__rate_interval])")
+    rate = by_stage(f"rate(clickstream_events_duplicate_total{{{POD}}}[$__rate_interval])")
     return _curve(
         "Duplicates and late clicks",
-        "Per second: records known already (dropped, which is what they are recognised for), and clicks stored as late.",
+        "Per second: records known already (dropped, which is what they are recognised for), and clicks stored as "
+        "late.",
         [
             prometheus(f"sum by (stage) ({rate})", "duplicate, {{stage}}"),
             prometheus(f"sum(rate(clickstream_events_late_total{{{POD}}}[$__rate_interval]))", "late", ref="B"),
@@ -175,7 +169,6 @@ def batches() -> timeseries.Panel:
 
 
 def replicas() -> timeseries.Panel:
-    """Replicas by autoscaler."""
     labels = 'namespace="$namespace",horizontalpodautoscaler=~"$pipeline-(tracking-api|enricher|sink-.*)"'
     return _curve(
         "Replicas",
@@ -193,7 +186,6 @@ def replicas() -> timeseries.Panel:
 
 
 def build() -> dict[str, Any]:
-    """The dashboard's JSON."""
     board = frame.frame(
         "health",
         "Clickstream pipeline health",
@@ -205,7 +197,8 @@ def build() -> dict[str, Any]:
     board.annotation(
         frame.metric_annotation(
             "Rollouts",
-            'changes(kube_deployment_status_observed_generation{namespace="$namespace",deployment=~"$pipeline-.*"}[1m]) > 0',
+            'changes(kube_deployment_status_observed_generation{namespace="$namespace",deployment=~"$pipeline-.*"}'
+            "[1m]) > 0",
             "{{deployment}}",
         )
     )
@@ -226,6 +219,12 @@ def build() -> dict[str, Any]:
         dead_letters(),
         duplicates(),
         batches(),
+        health_exceptions.skipped(),
+        health_exceptions.parked(),
+        health_exceptions.forgotten(),
+        health_exceptions.replaced(),
+        health_exceptions.geoip_age(),
+        health_exceptions.geoip_failures(),
         replicas(),
     )
     return frame.finished(board)

@@ -1,4 +1,4 @@
-"""The numbers on top of the health dashboard: how the pipeline is doing now. Lag and latency are promises, so they have levels."""
+"""The numbers on top of the health dashboard: the pipeline now. Lag and latency are promises, with thresholds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rejected_now() -> stat.Panel:
 
 
 def lag_now() -> stat.Panel:
-    """The oldest record that is not through yet."""
+    """The oldest record that is not processed yet."""
     return _number(
         "Lag",
         "Age of the oldest record that a stage has not processed yet; under 10 s is fine.",

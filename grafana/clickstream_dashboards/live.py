@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import (
     CLICKS,
-    PEOPLE,
+    VISITORS,
     at_once,
     by_time,
     by_value,
@@ -19,7 +19,7 @@ from clickstream_dashboards.queries import (
     search,
 )
 
-_FILTER: Final = f"{PEOPLE} AND (page_path:$page) AND (device:$device) AND (country:$country)"
+_FILTER: Final = f"{VISITORS} AND (page_path:$page) AND (device:$device) AND (country:$country)"
 _VIEWS: Final = f"{_FILTER} AND type:page_view"
 
 
@@ -75,7 +75,8 @@ def views_by_minute() -> timeseries.Panel:
     """Page views by minute."""
     return style.curve(
         "Page views by minute",
-        "Clicks of type page_view by the minute of their event time; in a long time range by as many as a point stands for.",
+        "Clicks of type page_view by the minute of their event time; in a long time range by as many as a point "
+        "stands for.",
         [search(_VIEWS, count(), by_time("auto"), alias="Page views")],
         bars=True,
     ).interval("1m")
@@ -131,7 +132,8 @@ def countries() -> bargauge.Panel:
     """Page views by country."""
     return style.bars(
         "Countries",
-        "Page views by country of the (anonymized) address. All unknown: the enricher has no GeoIP database (enricher.geoip).",
+        "Page views by country of the (anonymized) address. All unknown: the enricher has no GeoIP database "
+        "(enricher.geoip).",
         search(_VIEWS, count(), by_value("country", missing="unknown")),
         colour=style.SECOND,
         width=8,
@@ -158,7 +160,6 @@ def people_and_bots() -> timeseries.Panel:
 
 
 def latest() -> table.Panel:
-    """The newest clicks."""
     wanted: dict[str, tuple[str, int | None]] = {
         "event_time": ("Time", 210),
         "user_id": ("User", 220),
@@ -185,7 +186,6 @@ def latest() -> table.Panel:
 
 
 def build() -> dict[str, Any]:
-    """The dashboard's JSON."""
     board = frame.frame(
         "live",
         "Clickstream live",

@@ -1,4 +1,4 @@
-"""The overview: the six numbers that the platform exists for, on one screen.
+"""The overview: the platform's six numbers, on one screen.
 
 History comes from the warehouse, exactly; who is online comes from Elasticsearch. Hours and days are those of the
 pipeline's reporting time zone.
@@ -12,12 +12,12 @@ from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import HOURS_SQL, PEOPLE, PEOPLE_SQL, at_once, distinct, search, sql
+from clickstream_dashboards.queries import HOURS_SQL, VISITORS, VISITORS_SQL, at_once, distinct, search, sql
 
 
 def users_online() -> stat.Panel:
     """Distinct users of the last five minutes."""
-    query = search(PEOPLE, distinct("user_id"), at_once())
+    query = search(VISITORS, distinct("user_id"), at_once())
     return style.number(
         "Users online now",
         "Different users with a click whose event time is in the last 5 minutes.",
@@ -31,7 +31,7 @@ def page_views() -> stat.Panel:
     query = sql(f"""
         SELECT coalesce(sum(views), 0)::bigint AS "Page views"
         FROM "${{schema}}".page_views_minute
-        WHERE $__timeFilter(minute) AND {PEOPLE_SQL}""")
+        WHERE $__timeFilter(minute) AND {VISITORS_SQL}""")
     return style.number("Page views", "Clicks of type page_view in the time range.", query)
 
 
@@ -40,7 +40,7 @@ def unique_users() -> stat.Panel:
     query = sql(f"""
         SELECT count(DISTINCT user_id) AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE {HOURS_SQL} AND {PEOPLE_SQL}""")
+        WHERE {HOURS_SQL} AND {VISITORS_SQL}""")
     return style.number(
         "Unique users",
         "Different users with a click in the hours of the time range, the first and the last one whole.",
@@ -53,7 +53,7 @@ def sessions() -> stat.Panel:
     query = sql(f"""
         SELECT count(*) AS "Sessions"
         FROM "${{schema}}".sessions
-        WHERE $__timeFilter(started_at) AND {PEOPLE_SQL}""")
+        WHERE $__timeFilter(started_at) AND {VISITORS_SQL}""")
     return style.number("Sessions", "Sessions that started in the time range, open ones included.", query)
 
 
@@ -62,10 +62,11 @@ def session_duration() -> stat.Panel:
     query = sql(f"""
         SELECT avg(extract(epoch FROM duration))::float8 AS "Duration"
         FROM "${{schema}}".sessions
-        WHERE $__timeFilter(started_at) AND {PEOPLE_SQL}""")
+        WHERE $__timeFilter(started_at) AND {VISITORS_SQL}""")
     return style.number(
         "Average session",
-        "Mean time from the first to the last click of the sessions that started in the time range, open ones as they stand.",
+        "Mean time from the first to the last click of the sessions that started in the time range, open ones as "
+        "they stand.",
         query,
         unit="dthms",
         colour=style.SECOND,
@@ -78,7 +79,7 @@ def conversion() -> stat.Panel:
         SELECT count(*) FILTER (WHERE furthest >= steps)::float8 / nullif(count(*) FILTER (WHERE furthest >= 1), 0)
             AS "Conversion"
         FROM "${{schema}}".funnel_sessions
-        WHERE $__timeFilter(started_at) AND funnel = ${{funnel:sqlstring}} AND {PEOPLE_SQL}""")
+        WHERE $__timeFilter(started_at) AND funnel = ${{funnel:sqlstring}} AND {VISITORS_SQL}""")
     return style.number(
         "Conversion",
         "Sessions that reached the funnel's last step, of those that reached its first.",
@@ -93,9 +94,10 @@ def page_views_over_time() -> timeseries.Panel:
     """Page views by minute, or by longer buckets in a long range."""
     query = sql(
         f"""
-        SELECT to_timestamp(floor(extract(epoch FROM minute) / b.seconds) * b.seconds) AS time, sum(views)::float8 AS "Page views"
+        SELECT to_timestamp(floor(extract(epoch FROM minute) / b.seconds) * b.seconds) AS time, sum(views)::float8 \
+AS "Page views"
         FROM "${{schema}}".page_views_minute, (SELECT greatest(60, $__interval_ms / 1000) AS seconds) b
-        WHERE $__timeFilter(minute) AND {PEOPLE_SQL}
+        WHERE $__timeFilter(minute) AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -115,7 +117,7 @@ def users_by_hour() -> timeseries.Panel:
         f"""
         SELECT hour AS time, count(DISTINCT user_id)::float8 AS "Users"
         FROM "${{schema}}".active_users_hour
-        WHERE {HOURS_SQL} AND {PEOPLE_SQL}
+        WHERE {HOURS_SQL} AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -131,13 +133,14 @@ def users_by_day() -> timeseries.Panel:
         SELECT day::timestamp AT TIME ZONE p.time_zone AS time, count(DISTINCT user_id)::float8 AS "Users"
         FROM "${{schema}}".active_users_day, "${{schema}}".pipeline p
         WHERE day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
-                      AND ($__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date AND {PEOPLE_SQL}
+                      AND ($__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
     return style.curve(
         "Unique users by day",
-        "Different users with a click on each day, days of the reporting time zone, also those that are only partly in the time range.",
+        "Different users with a click on each day, days of the reporting time zone, also those that are only partly "
+        "in the time range.",
         [query],
         bars=True,
     ).interval("1d")
@@ -150,7 +153,7 @@ def funnel() -> bargauge.Panel:
         FROM "${{schema}}".funnels f
         LEFT JOIN (
             SELECT session_id, version, furthest FROM "${{schema}}".funnel_sessions
-            WHERE funnel = ${{funnel:sqlstring}} AND $__timeFilter(started_at) AND {PEOPLE_SQL}
+            WHERE funnel = ${{funnel:sqlstring}} AND $__timeFilter(started_at) AND {VISITORS_SQL}
         ) s ON s.version = f.version AND s.furthest >= f.step
         WHERE f.funnel = ${{funnel:sqlstring}} AND f.valid_to IS NULL
         GROUP BY f.step, f.step_name ORDER BY f.step""")
@@ -170,7 +173,7 @@ def top_pages() -> table.Panel:
     query = sql(f"""
         SELECT page_path AS "Page", sum(views)::bigint AS "Views"
         FROM "${{schema}}".page_views_minute
-        WHERE $__timeFilter(minute) AND {PEOPLE_SQL}
+        WHERE $__timeFilter(minute) AND {VISITORS_SQL}
         GROUP BY page_path ORDER BY sum(views) DESC, page_path LIMIT 10""")
     return style.ranking(
         "Top 10 pages", "The ten pages with the most views in the time range.", query, ("Page", "Views"), width=12
@@ -178,7 +181,6 @@ def top_pages() -> table.Panel:
 
 
 def build() -> dict[str, Any]:
-    """The dashboard's JSON."""
     board = frame.frame(
         "overview",
         "Clickstream overview",

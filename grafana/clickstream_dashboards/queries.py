@@ -1,8 +1,8 @@
 """Queries as Grafana's three data sources take them, and the variables that every query may use.
 
 SQL names the schema through `${schema}`; Elasticsearch queries name no index, since that is the data source's.
-Deliberately absent: transformations. What a query answers is what is drawn, so that another renderer (devstack's
-preview, the tests) needs only to run the query.
+Transformations are deliberately absent: a query's result is what is drawn, so that another renderer (preview, tests)
+only has to run the query.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ CLICKS: Final = DataSourceRef("elasticsearch", "${clicks}")
 SESSIONS: Final = DataSourceRef("elasticsearch", "${sessions}")
 PROMETHEUS: Final = DataSourceRef("prometheus", "${prometheus}")
 
-PEOPLE_SQL: Final = "(NOT bot OR '${bots:raw}' <> 'false') AND (bot OR '${bots:raw}' <> 'true')"
+VISITORS_SQL: Final = "(NOT bot OR '${bots:raw}' <> 'false') AND (bot OR '${bots:raw}' <> 'true')"
 """Folds to a constant before the plan is made, so that it costs nothing."""
 HOURS_SQL: Final = "hour > $__timeFrom()::timestamptz - interval '1 hour' AND hour <= $__timeTo()::timestamptz"
 """Hours that are at least partly in the time range."""
-PEOPLE: Final = "bot:${bots:raw}"
+VISITORS: Final = "bot:${bots:raw}"
 POD: Final = 'namespace="$namespace",pod=~"$pipeline-(tracking-api|enricher|sink-.*)-.*"'
 
 Json: TypeAlias = dict[str, Any]
@@ -40,18 +40,16 @@ class Query(Dataquery):
 
 
 class Target(Builder[Query]):
-    """A query that is known already, as the panels' builders want it."""
+    """A finished query, in the form that the panels' builders take."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
 
     @property
     def source(self) -> DataSourceRef:
-        """Its data source."""
         return self._query.source
 
     def build(self) -> Query:
-        """The query."""
         return self._query
 
 
@@ -84,6 +82,11 @@ def prometheus(expr: str, legend: str, *, ref: str = "A", instant: bool = False)
     return Target(
         Query(PROMETHEUS, {"refId": ref, "editorMode": "code", "expr": expr.strip(), "legendFormat": legend, **how})
     )
+
+
+def by_stage(series: str) -> str:
+    """PromQL: the series with the label `stage`, which is the component that the pod belongs to."""
+    return f'label_replace({series}, "stage", "$1", "pod", "$pipeline-(tracking-api|enricher|sink-[a-z]+)-.*")'
 
 
 def count() -> Json:

@@ -2,7 +2,7 @@
 
 One accent for what is counted, one for what it is compared with; green and red only for good and bad. Every panel says
 in its description what it counts, and in its empty state what to do. Only panel types and options that Grafana 10.0 to
-12 know. Deliberately absent: pie charts, gauges, and anything else that needs a legend to be read.
+12 know, and none that needs a legend to be read: no pie charts, no gauges.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def bars(
     width: int = 6,
     height: int = 8,
 ) -> bargauge.Panel:
-    """A bar for each row of a table of a name and a number: for a few short names (`ranking` is for many or long ones)."""
+    """A bar for each row of a table of a name and a number, for a few short names (else `ranking`)."""
     return (
         bargauge.Panel()
         .title(title)
@@ -209,7 +209,7 @@ def ranking(
     empty: str = NO_CLICKS,
     width: int = 8,
 ) -> table.Panel:
-    """The ten most frequent: names in full, their numbers as bars. `names`: the columns of the name and of the number."""
+    """The ten most frequent: names in full, numbers as bars. `names`: the columns of the name and of the number."""
     named, counted = names
     cell = {
         "unit": "locale",

@@ -1,4 +1,4 @@
-"""The defaults of a ClickstreamPipeline, taken from the resource's own schema, so that they are written down once.
+"""The defaults of a ClickstreamPipeline, taken from the resource's own schema.
 
 The API server has filled them in for every object that it hands out; this does the same for objects that come from
 elsewhere (golden tests, an API server whose schema is one release older).
@@ -25,23 +25,23 @@ def resource_definition() -> dict[str, Any]:
 
 
 def spec_schema() -> dict[str, Any]:
-    """The schema of `spec`."""
     schema: dict[str, Any] = resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     spec: dict[str, Any] = schema["properties"]["spec"]
     return spec
 
 
 def with_defaults(schema: dict[str, Any], value: Any) -> Any:
-    """A copy of `value` with every default of the structural schema in it, as the API server would fill them in."""
+    """A copy of `value` as the API server would store it: defaults filled in, fields that the schema lacks left out."""
     if isinstance(value, dict):
-        filled = dict(value)
         properties: dict[str, Any] = schema.get("properties", {})
-        for name, child in properties.items():
-            if name not in filled and "default" in child:
-                filled[name] = copy.deepcopy(child["default"])
-        return {
-            name: with_defaults(properties[name], item) if name in properties else item for name, item in filled.items()
+        if not properties:  # a map, or anything
+            return copy.deepcopy(value)
+        filled = value | {
+            name: copy.deepcopy(child["default"])
+            for name, child in properties.items()
+            if name not in value and "default" in child
         }
+        return {name: with_defaults(properties[name], item) for name, item in filled.items() if name in properties}
     if isinstance(value, list):
         items = schema.get("items", {})
         return [with_defaults(items, item) for item in value]

@@ -1,6 +1,8 @@
-"""The pipeline document: what the pipeline's processes are told, out of the resource's spec.
+"""The pipeline document: what the pipeline's processes read, made from the resource's spec.
 
-It names Secrets by the files that they become (`mounts`) and holds none of them, so that it can lie in a ConfigMap.
+It is the spec, less the fields that the processes have no use for (`clickstream.contracts.pipeline` has the others'
+types), with each reference to a Secret replaced by the file that it becomes (`mounts`). It holds no secret, so that it
+can lie in a ConfigMap.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from clickstream.contracts.pipeline import Pipeline, parse_pipeline
+from clickstream.contracts.pipeline import Pipeline, known_fields, parse_pipeline
 from clickstream_operator import mounts, naming
-from clickstream_operator.spec import InvalidSpecError, PipelineSpec, TopicSpec
+from clickstream_operator.spec import ElasticsearchSink, InvalidSpecError, Kafka, PipelineSpec, PostgresSink
 
 MOUNT: Final = "/etc/clickstream/pipeline"
 FILE: Final = "pipeline.json"
@@ -20,33 +22,20 @@ GEOIP_MOUNT: Final = "/etc/clickstream/geoip"
 
 def build_document(namespace: str, name: str, spec: PipelineSpec) -> dict[str, Any]:
     """The document as a JSON object, every field given, so that a change of a default is a change of the document."""
-    return {
-        "namespace": namespace,
-        "name": name,
-        "timeZone": spec.time_zone,
-        "kafka": _kafka(spec),
-        "sources": [
-            {
-                "name": source.name,
-                "writeKeyFile": mounts.file(mounts.write_key(source.name)),
-                "allowedOrigins": source.allowed_origins,
-            }
-            for source in spec.sources
-        ],
-        "trackingApi": {
-            "trustedProxies": spec.tracking_api.trusted_proxies,
-            "privacy": {
-                "anonymizeIp": spec.tracking_api.privacy.anonymize_ip,
-                "respectGpc": spec.tracking_api.privacy.respect_gpc,
-            },
-        },
-        "enricher": _enricher(spec),
-        "funnels": spec.funnels,
-        "sinks": _sinks(spec),
-    }
+    document: dict[str, Any] = known_fields(spec.fields | {"namespace": namespace, "name": name})
+    _add_kafka(document["kafka"], spec.kafka)
+    for source in document["sources"]:
+        source["writeKeyFile"] = mounts.file(mounts.write_key(source["name"]))
+    if spec.enricher.geoip is not None:
+        document["enricher"]["geoip"] = f"{GEOIP_MOUNT}/{spec.enricher.geoip.path}"
+    if spec.sinks.elasticsearch is not None:
+        _add_elasticsearch(document["sinks"]["elasticsearch"], spec.sinks.elasticsearch)
+    if spec.sinks.postgres is not None:
+        _add_postgres(document["sinks"]["postgres"], spec.sinks.postgres)
+    return document
 
 
-def checked(document: dict[str, Any]) -> Pipeline:
+def parse_document(document: dict[str, Any]) -> Pipeline:
     """The document as its readers will see it. Raises InvalidSpecError when they would refuse it."""
     try:
         return parse_pipeline(msgspec.json.encode(document))
@@ -74,73 +63,29 @@ def part_of(document: dict[str, Any], component: str) -> dict[str, Any]:
     return part
 
 
-def _kafka(spec: PipelineSpec) -> dict[str, Any]:
-    kafka = spec.kafka
-    found: dict[str, Any] = {
-        "bootstrapServers": kafka.bootstrap_servers,
-        "topics": {
-            "rawClicks": _topic(kafka.topics.raw_clicks),
-            "enrichedClicks": _topic(kafka.topics.enriched_clicks),
-            "sessions": _topic(kafka.topics.sessions),
-            "deadLetters": _topic(kafka.topics.dead_letters),
-        },
-    }
-    if kafka.tls is not None:
-        ca = kafka.tls.ca_secret_ref
-        found["tls"] = {} if ca is None else {"caFile": mounts.file(mounts.KAFKA_CA)}
-    if kafka.authentication is not None:
-        found["authentication"] = {"type": kafka.authentication.type} | (
-            {
-                "certificateFile": mounts.file(mounts.KAFKA_CERTIFICATE),
-                "keyFile": mounts.file(mounts.KAFKA_KEY),
-            }
-            if kafka.authentication.type == "tls"
-            else {
-                "username": kafka.authentication.username,
-                "passwordFile": mounts.file(mounts.KAFKA_PASSWORD),
-            }
-        )
-    return found
+def _add_kafka(found: dict[str, Any], kafka: Kafka) -> None:
+    if kafka.tls is not None and kafka.tls.ca_secret_ref is not None:
+        found["tls"]["caFile"] = mounts.file(mounts.KAFKA_CA)
+    if kafka.authentication is None:
+        return
+    if kafka.authentication.certificate_secret_ref is not None:
+        found["authentication"]["certificateFile"] = mounts.file(mounts.KAFKA_CERTIFICATE)
+        found["authentication"]["keyFile"] = mounts.file(mounts.KAFKA_KEY)
+    if kafka.authentication.password_secret_ref is not None:
+        found["authentication"]["passwordFile"] = mounts.file(mounts.KAFKA_PASSWORD)
 
 
-def _topic(topic: TopicSpec) -> dict[str, Any]:
-    sized: dict[str, Any] = {"partitions": topic.partitions, "retention": topic.retention}
-    return sized if topic.replicas is None else sized | {"replicas": topic.replicas}
+def _add_elasticsearch(found: dict[str, Any], sink: ElasticsearchSink) -> None:
+    if sink.credentials_secret_ref is not None:
+        found["usernameFile"] = mounts.file(mounts.ELASTICSEARCH_USERNAME)
+        found["passwordFile"] = mounts.file(mounts.ELASTICSEARCH_PASSWORD)
+    if sink.api_key_secret_ref is not None:
+        found["apiKeyFile"] = mounts.file(mounts.ELASTICSEARCH_API_KEY)
+    if sink.ca_secret_ref is not None:
+        found["caFile"] = mounts.file(mounts.ELASTICSEARCH_CA)
 
 
-def _enricher(spec: PipelineSpec) -> dict[str, Any]:
-    enricher = spec.enricher
-    found: dict[str, Any] = {
-        "sessionGap": enricher.session_gap,
-        "grace": enricher.grace,
-        "lateAfter": enricher.late_after,
-        "groupBy": enricher.group_by,
-        "joins": enricher.joins,
-        "pageCategories": enricher.page_categories,
-    }
-    if enricher.geoip is not None:
-        found["geoip"] = f"{GEOIP_MOUNT}/{enricher.geoip.path}"
-    return found
-
-
-def _sinks(spec: PipelineSpec) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if (elasticsearch := spec.sinks.elasticsearch) is not None:
-        found["elasticsearch"] = {
-            "url": elasticsearch.url,
-            "retention": elasticsearch.retention,
-            "shards": elasticsearch.shards,
-            "replicas": elasticsearch.replicas,
-        }
-        if elasticsearch.credentials_secret_ref is not None:
-            found["elasticsearch"]["usernameFile"] = mounts.file(mounts.ELASTICSEARCH_USERNAME)
-            found["elasticsearch"]["passwordFile"] = mounts.file(mounts.ELASTICSEARCH_PASSWORD)
-        if elasticsearch.api_key_secret_ref is not None:
-            found["elasticsearch"]["apiKeyFile"] = mounts.file(mounts.ELASTICSEARCH_API_KEY)
-        if elasticsearch.ca_secret_ref is not None:
-            found["elasticsearch"]["caFile"] = mounts.file(mounts.ELASTICSEARCH_CA)
-    if (postgres := spec.sinks.postgres) is not None:
-        found["postgres"] = {"dsnFile": mounts.file(mounts.POSTGRES_DSN), "retention": postgres.retention}
-        if postgres.ca_secret_ref is not None:
-            found["postgres"]["caFile"] = mounts.file(mounts.POSTGRES_CA)
-    return found
+def _add_postgres(found: dict[str, Any], sink: PostgresSink) -> None:
+    found["dsnFile"] = mounts.file(mounts.POSTGRES_DSN)
+    if sink.ca_secret_ref is not None:
+        found["caFile"] = mounts.file(mounts.POSTGRES_CA)

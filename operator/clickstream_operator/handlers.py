@@ -1,8 +1,8 @@
-"""kopf's part: it watches pipelines, and posts Events. What is to be done is decided in passes (reconcile.py).
+"""kopf's part: it watches pipelines and posts Events. What is to be done is decided in reconcile.py.
 
 Handlers of changes (`kopf.on.create`, `on.update`) are edges that can be missed, and kopf's timers and daemons put
-finalizers on every pipeline, which would block a namespace once the operator is gone. So a watched change only asks for
-a pass, and passes come by themselves too (docs/adr/0007).
+finalizers on every pipeline, which would block a namespace once the operator is uninstalled. So a watched change only
+enqueues the pipeline, and each pass enqueues the next one (docs/adr/0007).
 """
 
 from __future__ import annotations
@@ -12,64 +12,96 @@ import contextlib
 import contextvars
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 import kopf
 
 from clickstream_operator import naming
-from clickstream_operator.meters import Meters
-from clickstream_operator.reconcile import Pass, Reconciler
+from clickstream_operator.metrics import Metrics
+from clickstream_operator.naming import Key
+from clickstream_operator.reconcile import Reconciler, Result
 from clickstream_operator.status import READY, Condition
-from clickstream_operator.work_queue import Key, WorkQueue
+from clickstream_operator.work_queue import WorkQueue
 
 log: Final = logging.getLogger(__name__)
 
+COALESCE_SECONDS: Final = 0.5
+"""From a child's change to the pass over its pipeline."""
 
-class Passes:
-    """Makes the queue's passes in threads, and tells people of their news."""
 
-    def __init__(self, reconciler: Reconciler, meters: Meters, workers: int) -> None:
+class Controller:
+    """Runs the reconciler for the keys of its queue, in threads; logs transitions and posts Events of them.
+
+    A pass that fails is counted as failed, and its pipeline as not ready.
+    """
+
+    def __init__(self, reconciler: Reconciler, metrics: Metrics, workers: int) -> None:
         self._reconciler = reconciler
-        self._meters = meters
+        self._metrics = metrics
         self.queue = WorkQueue(self._work, workers)
-        # kopf's way to post Events is known in the context of its handlers, and passes are made outside of them.
+        self._threads = ThreadPoolExecutor(workers, "pass")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # kopf posts Events from the context of its handlers, and passes are made outside of them.
         self._context = contextvars.copy_context()
 
-    async def ask_for(self, key: Key) -> None:
-        """A pass over the pipeline, soon. To be called by a handler."""
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        await self.queue.run()
+
+    def close(self) -> None:
+        """Wait until no pass runs any more."""
+        self._threads.shutdown()
+
+    async def enqueue(self, key: Key) -> None:
+        """Reconcile the pipeline soon: it has changed. To be called by a handler."""
         self._context = contextvars.copy_context()
+        self._reconciler.changed(key)
         await self.queue.add(key)
+
+    def child_changed(self, key: Key) -> None:
+        """Reconcile the pipeline soon. May be called from any thread."""
+        self._reconciler.changed(key)
+        if self._loop is not None and not self._loop.is_closed():
+            # A little later, since changes seldom come alone.
+            asyncio.run_coroutine_threadsafe(self.queue.add(key, COALESCE_SECONDS), self._loop)
 
     async def _work(self, key: Key) -> float | None:
         began = time.monotonic()
-        try:
-            done = await asyncio.to_thread(self._reconciler.run, *key)
-        except Exception:
-            self._meters.passed("failed", time.monotonic() - began)
-            raise
-        self._meters.passed("done", time.monotonic() - began)
-        if done.again_in is None:
-            self._meters.gone(key)
+        work = self._threads.submit(self._reconciler.reconcile, *key)
+        result = await asyncio.wrap_future(work)
+        told = "failed" if result.errors else "unchanged" if result.unchanged else "done"
+        self._metrics.reconciled(told, time.monotonic() - began)
+        if result.requeue_after is None:
+            self._metrics.forget(key)
         else:
-            self._meters.stands(key, ready=done.ready)
-        self._announce(key, done)
-        return done.again_in
+            self._found(key, result)
+        self._announce(key, result)
+        if result.errors:
+            msg = "a pass failed"
+            raise ExceptionGroup(msg, result.errors)  # the queue logs it, and tries again after a pause
+        return result.requeue_after
 
-    def _announce(self, key: Key, done: Pass) -> None:
-        for news in done.news:
-            log.info(
-                news.message,
-                extra={"fields": {"pipeline": "/".join(key), "condition": news.type, "reason": news.reason}},
-            )
-            if done.body is not None and _worth_an_event(news):
-                kind = "Normal" if news.status is True else "Warning" if news.severe else "Normal"
-                told = f"{news.type}: {news.message}"[:1_000]
-                body = kopf.Body(cast("kopf.RawBody", done.body))
-                self._context.run(kopf.event, body, type=kind, reason=news.reason, message=told)
+    def _found(self, key: Key, result: Result) -> None:
+        if result.report is None and not result.errors:
+            self._metrics.unchanged(key)
+        else:
+            self._metrics.found(key, result.report, failed=bool(result.errors))
+
+    def _announce(self, key: Key, result: Result) -> None:
+        for each in result.transitions:
+            fields = {"pipeline": "/".join(key), "condition": each.type, "reason": each.reason}
+            log.info(each.message, extra={"fields": fields})
+            if result.body is not None and _worth_an_event(each):
+                kind = "Warning" if each.severe else "Normal"
+                message = f"{each.type}: {each.message}"[:1_000]
+                body = kopf.Body(cast("kopf.RawBody", result.body))
+                self._context.run(kopf.event, body, type=kind, reason=each.reason, message=message)
 
 
-def register(registry: kopf.OperatorRegistry, passes: Passes, *, clusterwide: bool) -> None:
-    """Put the handlers into a registry. Without the whole cluster there is no right to watch definitions and namespaces."""
+def register(registry: kopf.OperatorRegistry, controller: Controller, *, clusterwide: bool) -> None:
+    """Put the handlers into a registry. Only for the whole cluster may definitions and namespaces be watched."""
 
     @kopf.on.login(registry=registry)
     def login(**context: Any) -> kopf.ConnectionInfo | None:
@@ -82,19 +114,19 @@ def register(registry: kopf.OperatorRegistry, passes: Passes, *, clusterwide: bo
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.networking.request_timeout = 30
-        memo.passes = asyncio.create_task(passes.queue.run(), name="passes")
+        memo.controller = asyncio.create_task(controller.run(), name="controller")
 
     @kopf.on.cleanup(registry=registry)
     async def stop(memo: kopf.Memo, **_: Any) -> None:
-        memo.passes.cancel()
+        memo.controller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await memo.passes
+            await memo.controller
 
     @kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry)
     async def changed(namespace: str | None, name: str, **_: Any) -> None:
         assert namespace is not None, "pipelines are namespaced"
-        await passes.ask_for((namespace, name))
+        await controller.enqueue((namespace, name))
 
 
-def _worth_an_event(news: Condition) -> bool:
-    return news.type == READY or news.severe
+def _worth_an_event(each: Condition) -> bool:
+    return each.type == READY or each.severe

@@ -1,13 +1,14 @@
-"""How a child stands, as a condition: what Kubernetes says of Deployments, Jobs and pods, and Strimzi of topics. Pure."""
+"""The health of a child, as a condition: from the status of Deployments, Jobs and pods. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+import contextlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
 
-from clickstream_operator.status import DASHBOARDS, TOPICS, Condition
-
-Manifest = Mapping[str, Any]
+from clickstream_operator.desired.child_object import Manifest
+from clickstream_operator.status import DASHBOARDS, SUSPENDED, Condition
 
 _WAITING: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff", "CreateContainerConfigError",
@@ -18,7 +19,7 @@ _WAITING: Final = frozenset(
 def deployment_health(
     kind: str, deployment: Manifest | None, pods: Iterable[Manifest], *, suspended: bool
 ) -> Condition:
-    """Whether a Deployment has all that it should have; its pods tell why not."""
+    """Whether a Deployment is rolled out and available; its pods tell why not."""
     if deployment is None:
         return Condition(kind, False, "Creating", "its Deployment is being created")
     name = deployment["metadata"]["name"]
@@ -26,7 +27,7 @@ def deployment_health(
     if suspended:
         left = int(status.get("replicas") or 0)
         return Condition(
-            kind, False, "Suspended", "the pipeline is suspended" + (f"; {left} pods are ending" if left else "")
+            kind, False, SUSPENDED, "the pipeline is suspended" + (f"; {left} pods are terminating" if left else "")
         )
     wanted = int(deployment["spec"].get("replicas", 1))
     current = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
@@ -54,7 +55,7 @@ def _replica_failure(status: Manifest) -> tuple[str, str] | None:
 
 
 def pod_trouble(pods: Iterable[Manifest]) -> tuple[str, str] | None:
-    """(reason, message) of the first pod that cannot run; None when all is well or only takes its time."""
+    """(reason, message) of the first pod that cannot run; None while pods run or start."""
     for pod in pods:
         status = pod.get("status") or {}
         name = pod["metadata"]["name"]
@@ -75,25 +76,39 @@ def pod_trouble(pods: Iterable[Manifest]) -> tuple[str, str] | None:
 
 
 def job_health(kind: str, what: str, job: Manifest | None, pods: Iterable[Manifest]) -> Condition:
-    """Whether a set-up Job has done its work."""
+    """Whether a set-up Job is complete; its pods tell why not."""
     if job is None:
         return Condition(kind, False, "Creating", f"{what}: its set-up Job is being created")
     name = job["metadata"]["name"]
     state = job_state(job)
     if state == "Complete":
         return Condition(kind, True, "SetUp", f"{what} is set up")
-    told = last_words(pods)
+    failure = last_failure(pods)
     if state == "Failed":
-        why = told or next((c.get("message", "") for c in job["status"]["conditions"] if c["type"] == "Failed"), "")
+        why = failure or next((c.get("message", "") for c in job["status"]["conditions"] if c["type"] == "Failed"), "")
         return Condition(
-            kind, False, "SetupFailed", f"Job {name} failed and is tried again in a minute: {why}", severe=True
+            kind,
+            False,
+            "SetupFailed",
+            f"Job {name} failed and is retried within 10 minutes, at once if you delete it: {why}",
+            severe=True,
         )
     trouble = pod_trouble(pods)
     if trouble is not None:
         return Condition(kind, False, trouble[0], f"{what}: {trouble[1]}", severe=True)
-    if told:
-        return Condition(kind, False, "SetupRetrying", f"Job {name} goes on trying: {told}", severe=True)
+    if failure:
+        return Condition(kind, False, "SetupRetrying", f"Job {name} is retrying: {failure}", severe=True)
     return Condition(kind, False, "SettingUp", f"{what} is being set up by Job {name}")
+
+
+def failed_at(job: Manifest) -> datetime | None:
+    """Since when a Job has been failed, aware; None where it does not say."""
+    for each in (job.get("status") or {}).get("conditions", []):
+        if each["type"] == "Failed" and each["status"] == "True":
+            with contextlib.suppress(ValueError):
+                since = datetime.fromisoformat(str(each.get("lastTransitionTime")))
+                return since if since.tzinfo is not None else None
+    return None
 
 
 def job_state(job: Manifest) -> str | None:
@@ -104,8 +119,8 @@ def job_state(job: Manifest) -> str | None:
     return None
 
 
-def last_words(pods: Iterable[Manifest]) -> str:
-    """The end of what the latest failed pod of a Job said."""
+def last_failure(pods: Iterable[Manifest]) -> str:
+    """The end of the latest termination message of a Job's failed pods; empty when none has failed."""
     ended: list[tuple[str, str]] = []
     for pod in pods:
         for container in (pod.get("status") or {}).get("containerStatuses", []):
@@ -116,49 +131,10 @@ def last_words(pods: Iterable[Manifest]) -> str:
     return max(ended)[1] if ended else ""
 
 
-def topic_health(topics: Iterable[tuple[str, Manifest | None]]) -> tuple[Condition, str]:
-    """The condition over all KafkaTopics by name, and how many are ready, `4/5`."""
-    total, done = 0, 0
-    bad: list[Condition] = []
-    for name, topic in topics:
-        total += 1
-        state = _topic_state(name, topic)
-        if state is None:
-            done += 1
-        else:
-            bad.append(state)
-    count = f"{done}/{total}"
-    if not bad:
-        return Condition(TOPICS, True, "Ready", f"all {total} topics are ready"), count
-    return next((each for each in bad if each.severe), bad[0]), count
-
-
-def _topic_state(name: str, topic: Manifest | None) -> Condition | None:
-    if topic is None:
-        return Condition(TOPICS, False, "Creating", f"topic {name} is being created")
-    status = topic.get("status") or {}
-    if int(status.get("observedGeneration") or 0) < int(topic["metadata"].get("generation") or 0):
-        where = topic["metadata"]["namespace"]
-        return Condition(TOPICS, False, "WaitingForTopicOperator",
-                         f"topic {name}: Strimzi's Topic Operator has not looked at it yet; does it watch the namespace {where}?")  # fmt: skip
-    for each in status.get("conditions", []):
-        if each["type"] == "Ready":
-            if each["status"] == "True":
-                return None
-            return Condition(
-                TOPICS,
-                False,
-                "TopicNotReady",
-                f"topic {name}: {each.get('message') or each.get('reason', '')}",
-                severe=True,
-            )
-    return Condition(TOPICS, False, "WaitingForTopicOperator", f"topic {name} is not ready yet")
-
-
 def dashboards_health(count: int, *, enabled: bool) -> Condition:
-    """Dashboards are ready once they are written; whether Grafana has found them is its sidecar's business."""
+    """Dashboards are ready once they are written; whether Grafana has found them is not known here."""
     if not enabled:
-        return Condition(DASHBOARDS, True, "Disabled", "the pipeline wants no dashboards")
+        return Condition(DASHBOARDS, True, "Disabled", "dashboards are disabled")
     return Condition(DASHBOARDS, True, "Written", f"{count} dashboards are written")
 
 

@@ -50,13 +50,18 @@ def write_key(source: str) -> str:
     return f"sources/{source}"
 
 
+def secret_key(ref: KeyRef) -> SecretKey:
+    """The key that a reference names."""
+    return SecretKey(ref.name, ref.key)
+
+
 def mounts_of(spec: PipelineSpec, component: str) -> list[Mount]:
     """What a component (`tracking-api`, `enricher`, `sink-…`, `topics`, or a store's name for its setup) needs."""
     found: list[Mount] = []
     if component not in naming.STORES:
         found += _kafka(spec)
     if component == naming.TRACKING_API:
-        found += [Mount(_key(source.write_key_secret_ref), write_key(source.name)) for source in spec.sources]
+        found += [Mount(secret_key(source.write_key_secret_ref), write_key(source.name)) for source in spec.sources]
     if component in {naming.ELASTICSEARCH, naming.sink(naming.ELASTICSEARCH)}:
         found += _elasticsearch(spec)
     if component in {naming.POSTGRES, naming.sink(naming.POSTGRES)}:
@@ -66,13 +71,29 @@ def mounts_of(spec: PipelineSpec, component: str) -> list[Mount]:
 
 def datasource_keys(spec: PipelineSpec) -> list[SecretKey]:
     """The keys that are copied into Grafana's data sources."""
+    if not spec.dashboards.enabled:
+        return []
     found: list[SecretKey] = []
-    sources = spec.dashboards.datasources
-    if spec.dashboards.enabled and sources.elasticsearch is not None and sources.elasticsearch.credentials_secret_ref:
-        found += _pair(sources.elasticsearch.credentials_secret_ref)
-    if spec.dashboards.enabled and sources.postgres is not None:
-        found.append(_key(sources.postgres.connection_secret_ref))
+    elasticsearch, postgres = spec.dashboards.datasources.elasticsearch, spec.dashboards.datasources.postgres
+    if elasticsearch is not None and elasticsearch.credentials_secret_ref is not None:
+        found += _pair(elasticsearch.credentials_secret_ref)
+    if elasticsearch is not None and elasticsearch.api_key_secret_ref is not None:
+        found.append(secret_key(elasticsearch.api_key_secret_ref))
+    if (ca := elasticsearch_datasource_ca(spec)) is not None:
+        found.append(secret_key(ca))
+    if postgres is not None:
+        found.append(secret_key(postgres.connection_secret_ref))
+        if postgres.ca_secret_ref is not None:
+            found.append(secret_key(postgres.ca_secret_ref))
     return found
+
+
+def elasticsearch_datasource_ca(spec: PipelineSpec) -> KeyRef | None:
+    """Grafana's certificate authority for Elasticsearch: its own, else the sink's where the address is the sink's."""
+    wanted, sink = spec.dashboards.datasources.elasticsearch, spec.sinks.elasticsearch
+    if wanted is not None and (wanted.ca_secret_ref is not None or wanted.url is not None):
+        return wanted.ca_secret_ref
+    return None if sink is None else sink.ca_secret_ref
 
 
 def all_keys(spec: PipelineSpec) -> list[SecretKey]:
@@ -85,15 +106,15 @@ def all_keys(spec: PipelineSpec) -> list[SecretKey]:
 def _kafka(spec: PipelineSpec) -> Iterator[Mount]:
     tls, authentication = spec.kafka.tls, spec.kafka.authentication
     if tls is not None and tls.ca_secret_ref is not None:
-        yield Mount(_key(tls.ca_secret_ref), KAFKA_CA)
+        yield Mount(secret_key(tls.ca_secret_ref), KAFKA_CA)
     if authentication is None:
         return
     certificate = authentication.certificate_secret_ref
-    if authentication.type == "tls" and certificate is not None:
+    if certificate is not None:
         yield Mount(SecretKey(certificate.name, certificate.certificate_key), KAFKA_CERTIFICATE)
         yield Mount(SecretKey(certificate.name, certificate.private_key_key), KAFKA_KEY)
-    elif authentication.password_secret_ref is not None:
-        yield Mount(_key(authentication.password_secret_ref), KAFKA_PASSWORD)
+    if authentication.password_secret_ref is not None:
+        yield Mount(secret_key(authentication.password_secret_ref), KAFKA_PASSWORD)
 
 
 def _elasticsearch(spec: PipelineSpec) -> Iterator[Mount]:
@@ -104,21 +125,17 @@ def _elasticsearch(spec: PipelineSpec) -> Iterator[Mount]:
         yield Mount(username, ELASTICSEARCH_USERNAME)
         yield Mount(password, ELASTICSEARCH_PASSWORD)
     if sink.api_key_secret_ref is not None:
-        yield Mount(_key(sink.api_key_secret_ref), ELASTICSEARCH_API_KEY)
+        yield Mount(secret_key(sink.api_key_secret_ref), ELASTICSEARCH_API_KEY)
     if sink.ca_secret_ref is not None:
-        yield Mount(_key(sink.ca_secret_ref), ELASTICSEARCH_CA)
+        yield Mount(secret_key(sink.ca_secret_ref), ELASTICSEARCH_CA)
 
 
 def _postgres(spec: PipelineSpec) -> Iterator[Mount]:
     sink = spec.sinks.postgres
     assert sink is not None
-    yield Mount(_key(sink.connection_secret_ref), POSTGRES_DSN)
+    yield Mount(secret_key(sink.connection_secret_ref), POSTGRES_DSN)
     if sink.ca_secret_ref is not None:
-        yield Mount(_key(sink.ca_secret_ref), POSTGRES_CA)
-
-
-def _key(ref: KeyRef) -> SecretKey:
-    return SecretKey(ref.name, ref.key)
+        yield Mount(secret_key(sink.ca_secret_ref), POSTGRES_CA)
 
 
 def _pair(ref: CredentialsRef) -> tuple[SecretKey, SecretKey]:

@@ -1,7 +1,8 @@
-"""A ClickstreamPipeline as typed values: what users may write, with the resource's defaults filled in.
+"""A ClickstreamPipeline as typed values: the parts that concern Kubernetes only, with the resource's defaults.
 
-Validation is the CRD's business (manifests/crds); this only refuses what does not have the schema's shape, for a
-resource that was stored under another one. Field names are the resource's, in snake case.
+What the pipeline's processes are to know has its types in `clickstream.contracts.pipeline` (see `document`). Validation
+is the CRD's business (manifests/crds); this only refuses what does not have the schema's shape, for a resource that was
+stored under another one. Field names are the resource's, in snake case.
 """
 
 from __future__ import annotations
@@ -11,11 +12,21 @@ from typing import Any
 
 import msgspec
 
+from clickstream.contracts.pipeline import located
+from clickstream_operator import naming
 from clickstream_operator.defaults import spec_schema, with_defaults
 
 
 class _Part(msgspec.Struct, frozen=True, rename="camel"):
     pass
+
+
+class _Shown(_Part, frozen=True, omit_defaults=True):
+    """A part that goes into a child as it is: `shown` is it as JSON, without what is left out."""
+
+    def shown(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
 
 
 class KeyRef(_Part, frozen=True):
@@ -55,36 +66,15 @@ class Tls(_Part, frozen=True):
 
 
 class Authentication(_Part, frozen=True):
-    """Authentication to Kafka."""
+    """The Secrets with which the processes authenticate to Kafka."""
 
-    type: str
-    username: str | None = None
     password_secret_ref: KeyRef | None = None
     certificate_secret_ref: CertificateRef | None = None
-
-
-class TopicSpec(_Part, frozen=True):
-    """One topic; `replicas` None: the brokers decide."""
-
-    partitions: int
-    retention: str
-    replicas: int | None = None
-
-
-class Topics(_Part, frozen=True):
-    """All topics that can be sized."""
-
-    raw_clicks: TopicSpec
-    enriched_clicks: TopicSpec
-    sessions: TopicSpec
-    dead_letters: TopicSpec
 
 
 class Kafka(_Part, frozen=True):
     """The Kafka cluster."""
 
-    bootstrap_servers: str
-    topics: Topics
     strimzi: Strimzi | None = None
     tls: Tls | None = None
     authentication: Authentication | None = None
@@ -95,23 +85,142 @@ class Source(_Part, frozen=True):
 
     name: str
     write_key_secret_ref: KeyRef
-    allowed_origins: list[str]
 
 
 class Autoscaling(_Part, frozen=True):
-    """Bounds and target of an autoscaler."""
+    """Who sets the number of replicas, within which bounds, and by what.
+
+    `scaler` is HPA, KEDA or None, as words. `replicas` counts with None; None there: the number is left to others.
+    """
 
     min_replicas: int
     max_replicas: int
     target_cpu: int = msgspec.field(name="targetCPUUtilizationPercentage")
     scale_down_window: str
+    scaler: str = "HPA"
+    replicas: int | None = None
+    metrics: list[dict[str, Any]] = []
+
+
+class TriggerAuthenticationRef(_Part, frozen=True):
+    """How KEDA authenticates to Kafka."""
+
+    name: str
+    kind: str
+
+
+class ConsumerAutoscaling(Autoscaling, frozen=True):
+    """The same of a consumer, which KEDA can scale by its lag."""
+
+    lag_threshold: int = 1000
+    trigger_authentication_ref: TriggerAuthenticationRef | None = None
 
 
 class Resources(_Part, frozen=True):
-    """Requests and limits of a container."""
+    """Requests and limits of a container. The requests may be the resource's defaults, and above the limits."""
 
     requests: dict[str, int | str] = {}
     limits: dict[str, int | str] = {}
+
+
+class LocalRef(_Part, frozen=True):
+    """An object of the pipeline's namespace."""
+
+    name: str
+
+
+class PodMetadata(_Part, frozen=True):
+    """Labels and annotations of pods."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class EnvVar(_Shown, frozen=True):
+    """An environment variable."""
+
+    name: str
+    value: str | None = None
+    value_from: dict[str, Any] | None = None
+
+
+class Volume(_Shown, frozen=True):
+    """A volume, of one of the kinds that the restricted Pod Security Standard allows."""
+
+    name: str
+    config_map: dict[str, Any] | None = None
+    csi: dict[str, Any] | None = None
+    downward_api: dict[str, Any] | None = msgspec.field(name="downwardAPI", default=None)
+    empty_dir: dict[str, Any] | None = None
+    ephemeral: dict[str, Any] | None = None
+    persistent_volume_claim: dict[str, Any] | None = None
+    projected: dict[str, Any] | None = None
+    secret: dict[str, Any] | None = None
+
+
+class VolumeMount(_Shown, frozen=True):
+    """Where a volume is mounted."""
+
+    name: str
+    mount_path: str
+    sub_path: str | None = None
+    read_only: bool | None = None
+
+
+class PodTemplate(_Part, frozen=True):
+    """What a component's pods have beside what the operator gives them; None: the pipeline's `scheduling` holds."""
+
+    metadata: PodMetadata = PodMetadata()
+    affinity: dict[str, Any] | None = None
+    topology_spread_constraints: list[dict[str, Any]] | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[dict[str, Any]] | None = None
+    priority_class_name: str | None = None
+    env: list[EnvVar] = []
+    volumes: list[Volume] = []
+    volume_mounts: list[VolumeMount] = []
+
+
+class Service(_Part, frozen=True):
+    """The Service of the tracking API."""
+
+    type: str
+    annotations: dict[str, str] = {}
+    node_port: int | None = None
+    external_traffic_policy: str | None = None
+    load_balancer_class: str | None = None
+    load_balancer_source_ranges: list[str] | None = None
+    ip_family_policy: str | None = None
+
+
+class ParentRef(_Shown, frozen=True):
+    """A Gateway, or a listener of it."""
+
+    name: str
+    namespace: str | None = None
+    section_name: str | None = None
+    port: int | None = None
+
+
+class HttpRoute(_Part, frozen=True):
+    """How the tracking API is reached through the Gateway API."""
+
+    parent_refs: list[ParentRef]
+    hostnames: list[str]
+    annotations: dict[str, str] = {}
+
+
+class ServiceAccount(_Part, frozen=True):
+    """The account of all pods."""
+
+    annotations: dict[str, str] = {}
+
+
+class Jobs(_Part, frozen=True):
+    """The Jobs that prepare stores and topics, and remove their data."""
+
+    log_level: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
 class Ingress(_Part, frozen=True):
@@ -123,21 +232,16 @@ class Ingress(_Part, frozen=True):
     tls_secret_name: str | None = None
 
 
-class Privacy(_Part, frozen=True):
-    """What is done to personal data."""
-
-    anonymize_ip: bool
-    respect_gpc: bool
-
-
 class TrackingApi(_Part, frozen=True):
     """The tracking API."""
 
     autoscaling: Autoscaling
     resources: Resources
-    privacy: Privacy
-    trusted_proxies: list[str]
+    service: Service
     ingress: Ingress | None = None
+    http_route: HttpRoute | None = None
+    log_level: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
 class Geoip(_Part, frozen=True):
@@ -148,31 +252,25 @@ class Geoip(_Part, frozen=True):
 
 
 class Enricher(_Part, frozen=True):
-    """The enricher. `joins` and `page_categories` are handed on as they are."""
+    """The enricher."""
 
-    session_gap: str
-    grace: str
-    late_after: str
-    group_by: str
-    joins: list[dict[str, str]]
-    page_categories: list[dict[str, str]]
-    autoscaling: Autoscaling
+    autoscaling: ConsumerAutoscaling
     resources: Resources
     geoip: Geoip | None = None
+    log_level: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
 class ElasticsearchSink(_Part, frozen=True):
     """The Elasticsearch sink."""
 
-    url: str
-    retention: str
-    shards: int
-    replicas: int
-    autoscaling: Autoscaling
+    autoscaling: ConsumerAutoscaling
     resources: Resources
     credentials_secret_ref: CredentialsRef | None = None
     api_key_secret_ref: KeyRef | None = None
     ca_secret_ref: KeyRef | None = None
+    log_level: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
 class PostgresSink(_Part, frozen=True):
@@ -180,10 +278,11 @@ class PostgresSink(_Part, frozen=True):
 
     connection_secret_ref: KeyRef
     port: int
-    retention: str
-    autoscaling: Autoscaling
+    autoscaling: ConsumerAutoscaling
     resources: Resources
     ca_secret_ref: KeyRef | None = None
+    log_level: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
 class Sinks(_Part, frozen=True):
@@ -198,12 +297,15 @@ class ElasticsearchSource(_Part, frozen=True):
 
     url: str | None = None
     credentials_secret_ref: CredentialsRef | None = None
+    api_key_secret_ref: KeyRef | None = None
+    ca_secret_ref: KeyRef | None = None
 
 
 class PostgresSource(_Part, frozen=True):
     """Grafana's way to PostgreSQL."""
 
     connection_secret_ref: KeyRef
+    ca_secret_ref: KeyRef | None = None
 
 
 class PrometheusSource(_Part, frozen=True):
@@ -253,21 +355,24 @@ class Scheduling(_Part, frozen=True):
 
 
 class PipelineSpec(_Part, frozen=True):
-    """The whole of `spec`."""
+    """What of `spec` concerns Kubernetes only, and in `fields` all of it as the API server would store it."""
+
+    fields: dict[str, Any]
 
     suspend: bool
     deletion_policy: str
-    time_zone: str
     kafka: Kafka
     sources: list[Source]
     tracking_api: TrackingApi
     enricher: Enricher
-    funnels: list[dict[str, Any]]
     sinks: Sinks
     dashboards: Dashboards
     telemetry: Telemetry
     network_policies: NetworkPolicies
     scheduling: Scheduling
+    image_pull_secrets: list[LocalRef]
+    service_account: ServiceAccount
+    jobs: Jobs
     image: str | None = None
 
     @property
@@ -286,7 +391,7 @@ class InvalidSpecError(ValueError):
 
 
 class PipelineResource(msgspec.Struct, frozen=True):
-    """The parts of the object that matter. `status` is what was written last, for transition times only."""
+    """The parts of the object that matter. `status` is what was written last."""
 
     namespace: str
     name: str
@@ -294,11 +399,17 @@ class PipelineResource(msgspec.Struct, frozen=True):
     resource_version: str
     generation: int
     deleting: bool
+    paused: bool
     finalizers: tuple[str, ...]
-    raw_spec: Mapping[str, Any]
+    raw_spec: Any
     status: Mapping[str, Any]
     api_version: str
     kind: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return self.namespace, self.name
 
     def spec(self) -> PipelineSpec:
         """The typed spec. Raises InvalidSpecError."""
@@ -315,20 +426,36 @@ def read_resource(body: Mapping[str, Any]) -> PipelineResource:
         resource_version=meta.get("resourceVersion", ""),
         generation=int(meta.get("generation", 0)),
         deleting=meta.get("deletionTimestamp") is not None,
+        paused=(meta.get("annotations") or {}).get(naming.PAUSED_ANNOTATION) == "true",
         finalizers=tuple(meta.get("finalizers", ())),
-        raw_spec=body.get("spec") or {},
-        status=body.get("status") or {},
+        raw_spec=body.get("spec"),
+        status=_status(body.get("status")),
         api_version=body["apiVersion"],
         kind=body["kind"],
     )
 
 
-def parse_spec(raw: Mapping[str, Any]) -> PipelineSpec:
+def _status(found: Any) -> Mapping[str, Any]:
+    """The status, without conditions that lack what this operator writes: others may have written anything."""
+    if not isinstance(found, dict):
+        return {}
+    conditions = found.get("conditions")
+    needed = ("type", "status", "reason", "message", "lastTransitionTime")
+    whole = [
+        each
+        for each in (conditions if isinstance(conditions, list) else [])
+        if isinstance(each, dict) and all(isinstance(each.get(name), str) for name in needed)
+    ]
+    return found if whole == conditions else found | {"conditions": whole}
+
+
+def parse_spec(raw: Any) -> PipelineSpec:
     """The spec with its defaults. Raises InvalidSpecError."""
+    if not isinstance(raw, dict):
+        msg = "spec: it is not an object"
+        raise InvalidSpecError(msg)
     try:
-        return msgspec.convert(with_defaults(spec_schema(), dict(raw)), PipelineSpec)
+        fields = with_defaults(spec_schema(), raw)
+        return msgspec.convert(fields | {"fields": fields}, PipelineSpec)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
-        where = path.strip("`").removeprefix("$").removeprefix(".")
-        msg = f"spec{'.' if where else ''}{where}: {reason}"
-        raise InvalidSpecError(msg) from error
+        raise InvalidSpecError(located(error, "spec")) from error

@@ -1,6 +1,6 @@
-"""Which pipelines to look at, and when: each key at most once at a time, and soon enough after everything that matters.
+"""Which pipelines to reconcile, and when: each key at most once at a time, and again if it is added meanwhile.
 
-A failed pass comes again after a pause that grows with each failure in a row. Deliberately absent: what a pass does.
+A failed pass is retried after a pause that doubles with each failure in a row, up to a minute.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from clickstream.runtime.backoff import Backoff
+from clickstream_operator.failures import describe, trace
+from clickstream_operator.naming import Key
+
 log: Final = logging.getLogger(__name__)
 
-Key = tuple[str, str]
-"""(namespace, name)."""
-
-FIRST_PAUSE_SECONDS: Final = 1.0
+FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 class WorkQueue:
-    """Runs `work(key)`, which answers the seconds until the key's next turn, or None for no turn of its own accord.
+    """Runs `work(key)`, which returns the seconds until it is run again, or None: not before the key is added again.
 
-    An exception from `work` is logged and counted as a failure. Belongs to one event loop.
+    An exception from `work` is a failure: it is logged without its message, which may quote a Secret. Belongs to one
+    event loop.
     """
 
     def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
@@ -36,11 +38,11 @@ class WorkQueue:
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
         self._running: dict[Key, float] = {}
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, Backoff] = {}
         self._changed = asyncio.Condition()
 
     async def add(self, key: Key, after: float = 0.0) -> None:
-        """Look at the key in `after` seconds, or before if that was planned."""
+        """Run the key in `after` seconds, or sooner if that was planned."""
         due = time.monotonic() + after
         async with self._changed:
             if due < self._due.get(key, float("inf")):
@@ -55,7 +57,7 @@ class WorkQueue:
                 group.create_task(self._serve())
 
     def longest_running(self) -> float:
-        """Seconds that the oldest pass under way has taken."""
+        """Seconds since the start of the oldest run that has not ended."""
         now = time.monotonic()
         return max((now - since for since in self._running.values()), default=0.0)
 
@@ -65,16 +67,17 @@ class WorkQueue:
             try:
                 after = await self._work(key)
                 self._failures.pop(key, None)
-            except Exception:  # one pipeline's trouble must not end the others'
-                failures = self._failures[key] = self._failures.get(key, 0) + 1
-                after = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
-                log.exception("a pass failed", extra={"fields": {"pipeline": "/".join(key), "again_in_seconds": after}})
+            except Exception as error:  # noqa: BLE001 - one pipeline's failure must not end the worker
+                backoff = self._failures.setdefault(key, Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+                after = backoff.next_wait()
+                fields = {"pipeline": "/".join(key), "requeue_after_seconds": round(after, 1), "trace": trace(error)}
+                log.error("a pass failed, retrying: %s", describe(error), extra={"fields": fields})  # noqa: TRY400
             finally:
                 self._running.pop(key, None)
             if after is not None:
                 await self.add(key, after)
             async with self._changed:
-                self._changed.notify_all()  # the key may have come due while it was at work
+                self._changed.notify_all()  # the key may have become due while it was running
 
     async def _take(self) -> Key:
         async with self._changed:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.resources import one_of_kind
 
-from clickstream.contracts import telemetry
-from clickstream.sinks.meters import RETRIES
-from clickstream.tracking_api.instruments import REQUESTS, UNAVAILABLE
-from clickstream_operator.meters import Meters
+from clickstream.enricher.metrics import REPLACED
+from clickstream.runtime import telemetry
+from clickstream.sinks.metrics import RETRIES
+from clickstream.tracking_api.metrics import LIMITED, OVER_BUDGET, REQUESTS, UNAVAILABLE
+from clickstream_operator.metrics import Metrics
+from clickstream_operator.status import READY, Condition, Figures, Report
 from generate import ROOT
+from support.resources import one_of_kind
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
@@ -26,9 +28,18 @@ def alerts(render):
 def exposed() -> str:
     """/metrics of a process that uses every name that an alert may speak of."""
     process = telemetry.Telemetry("test", {}, None)
-    for name in (telemetry.ACCEPTED, telemetry.DEAD_LETTERS, UNAVAILABLE, RETRIES):
+    counters = (telemetry.ACCEPTED, telemetry.DEAD_LETTERS, telemetry.SKIPPED, UNAVAILABLE, RETRIES, REPLACED)
+    for name in (*counters, LIMITED, OVER_BUDGET):
         process.counter(name, "a counter").add(1)
-    Meters(process).stands(("web", "shop"), ready=False)
+    for name in (telemetry.GEOIP_FAILED_LOADS, telemetry.GEOIP_FAILED_LOOKUPS):
+        process.observed_counter(name, "a counter", lambda: [(1.0, {})])
+    process.gauge(telemetry.PARKED, "a gauge", lambda: [(1.0, {})])
+    operator = Metrics(process)
+    by_component = {"enricher": 1}
+    figures = Figures(by_component, {"enricher": True}, {"enricher": 1.0}, {"enricher": 1.0})
+    down = Condition(READY, False, "Starting", "not yet")
+    operator.found(("web", "shop"), Report(down, (), figures=figures), failed=False)
+    operator.reconciled("failed", 1.0)
     for name in (telemetry.CLICK_TO_STORE, REQUESTS):
         process.histogram(name, "a histogram").record(1.0)
     for name in (telemetry.LAG_SECONDS, telemetry.JOIN_STALENESS):

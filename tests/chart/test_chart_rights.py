@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from clickstream_operator.cluster import KINDS, LISTED
 from support.resources import of_kind, one_of_kind
 
-from clickstream_operator.cluster import KINDS, LISTED
-
-CHANGE = {"get", "list", "create", "patch", "delete"}
+CHANGE = {"get", "list", "watch", "create", "patch", "delete"}
 PIPELINES = {
     ("clickstream.dev", "clickstreampipelines"): {"get", "list", "watch", "patch"},
     ("clickstream.dev", "clickstreampipelines/status"): {"patch"},
     ("clickstream.dev", "clickstreampipelines/finalizers"): {"update"},
     ("apps", "deployments"): CHANGE,
     ("autoscaling", "horizontalpodautoscalers"): CHANGE,
+    ("keda.sh", "scaledobjects"): CHANGE,
     ("policy", "poddisruptionbudgets"): CHANGE,
     ("batch", "jobs"): CHANGE,
     ("networking.k8s.io", "ingresses"): CHANGE,
     ("networking.k8s.io", "networkpolicies"): CHANGE,
+    ("gateway.networking.k8s.io", "httproutes"): CHANGE,
     ("", "configmaps"): CHANGE,
     ("", "services"): CHANGE,
     ("", "serviceaccounts"): CHANGE,
@@ -25,6 +26,10 @@ PIPELINES = {
     ("", "events"): {"create", "patch"},
 }
 TOPICS = {("kafka.strimzi.io", "kafkatopics"): CHANGE}
+LEASE = {
+    ("coordination.k8s.io", "leases"): {"create"},  # which cannot be granted by name
+    ("coordination.k8s.io", "leases", "clickstream-operator"): {"get", "patch"},
+}
 DEFINITIONS = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"}}
 NAMESPACED = {"watchNamespaces": ["shop", "blog"], "kafkaNamespaces": ["kafka", "shop"]}
 
@@ -32,11 +37,12 @@ NAMESPACED = {"watchNamespaces": ["shop", "blog"], "kafkaNamespaces": ["kafka", 
 def granted(role):
     rights = {}
     for rule in role["rules"]:
-        assert rule.keys() == {"apiGroups", "resources", "verbs"}
+        assert rule.keys() - {"resourceNames"} == {"apiGroups", "resources", "verbs"}
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
-                assert (group, resource) not in rights
-                rights[group, resource] = set(rule["verbs"])
+                named = tuple(rule.get("resourceNames", ()))
+                assert (group, resource, *named) not in rights
+                rights[(group, resource, *named)] = set(rule["verbs"])
     return rights
 
 
@@ -51,7 +57,11 @@ def test_cluster_wide_it_has_exactly_the_rights_that_it_needs(render):
     binding = one_of_kind(resources, "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "clickstream-operator", "namespace": "platform"}]
-    assert of_kind(resources, "Role") == []
+    (leader,) = of_kind(resources, "Role")
+    assert (leader["metadata"]["namespace"], granted(leader)) == ("platform", LEASE)
+    bound = one_of_kind(resources, "RoleBinding")
+    assert bound["roleRef"]["name"] == leader["metadata"]["name"]
+    assert bound["subjects"] == binding["subjects"]
 
 
 def test_namespaced_it_has_rights_in_those_namespaces_only(render):
@@ -59,7 +69,7 @@ def test_namespaced_it_has_rights_in_those_namespaces_only(render):
     assert of_operator(resources) == []
     assert of_kind(resources, "ClusterRoleBinding") == []
     roles = {role["metadata"]["namespace"]: granted(role) for role in of_kind(resources, "Role")}
-    assert roles == {"shop": PIPELINES | TOPICS, "blog": PIPELINES | TOPICS, "kafka": TOPICS}
+    assert roles == {"shop": PIPELINES | TOPICS, "blog": PIPELINES | TOPICS, "kafka": TOPICS, "platform": LEASE}
     bound = {binding["metadata"]["namespace"]: binding for binding in of_kind(resources, "RoleBinding")}
     assert bound.keys() == roles.keys()
     for binding in bound.values():
@@ -71,7 +81,7 @@ def test_namespaced_it_has_rights_in_those_namespaces_only(render):
 def test_nobody_gets_a_wildcard_or_may_list_secrets(render):
     for values in ({}, NAMESPACED):
         for role in (*of_kind(render(values), "ClusterRole"), *of_kind(render(values), "Role")):
-            for (group, resource), verbs in granted(role).items():
+            for (group, resource, *_), verbs in granted(role).items():
                 assert not {group, resource, *verbs} & {"*"}
                 if resource == "secrets":
                     assert not verbs & {"list", "watch", "update", "deletecollection"}
@@ -90,7 +100,7 @@ def test_users_of_a_namespace_may_manage_or_see_its_pipelines(render):
     assert {key.removeprefix(aggregate) for key in view["metadata"]["labels"] if key.startswith(aggregate)} == {"view"}
     assert {"create", "update", "patch", "delete"} <= granted(edit)["clickstream.dev", "clickstreampipelines"]
     assert granted(view)["clickstream.dev", "clickstreampipelines"] == {"get", "list", "watch"}
-    assert all(group == "clickstream.dev" for group, _ in (*granted(edit), *granted(view)))
+    assert all(group == "clickstream.dev" for group, *_ in (*granted(edit), *granted(view)))
 
 
 def test_rights_can_be_left_to_somebody_else(render):
@@ -107,7 +117,7 @@ def test_the_rights_are_on_all_that_the_operator_handles():
     rights = PIPELINES | TOPICS
     for name, kind in KINDS.items():
         group = kind.api.removeprefix("/apis/").rpartition("/")[0] if kind.api.startswith("/apis/") else ""
-        verbs = rights[group, kind.plural]
+        verbs = rights.get((group, kind.plural)) or LEASE[group, kind.plural, "clickstream-operator"]
         assert {"get"} <= verbs
         if name in LISTED:
             assert verbs == CHANGE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from support.resources import one_of_kind
+
 WRONG = {
     "a typing error": ({"wachNamespaces": ["shop"]}, ("wachNamespaces",)),
     "a typing error deep inside": ({"metrics": {"rules": {"enable": True}}}, ("metrics", "rules", "enable")),
@@ -31,6 +33,17 @@ def test_it_is_refused_with_the_place_and_the_reason(refusal, case):
 
 
 def test_the_platform_may_choose_the_user(render):
-    deployment = next(one for one in render({"runAsUser": None}) if one["kind"] == "Deployment")
-    security = deployment["spec"]["template"]["spec"]["securityContext"]
-    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = one_of_kind(render({"runAsUser": None}), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert told_to_the_operator(pod) == ""
+
+
+def test_the_pipelines_pods_run_as_the_operators_user(render):
+    for values, user in (({}, "10001"), ({"runAsUser": 5_000}, "5000")):
+        pod = one_of_kind(render(values), "Deployment")["spec"]["template"]["spec"]
+        assert str(pod["securityContext"]["runAsUser"]) == told_to_the_operator(pod) == user
+
+
+def told_to_the_operator(pod):
+    (container,) = pod["containers"]
+    return next(one["value"] for one in container["env"] if one["name"] == "OPERATOR_RUN_AS_USER")

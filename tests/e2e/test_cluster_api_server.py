@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster import ApiServer
 from devstack.errors import StartError
-from e2e.cluster import ApiServer
+from support.waiting import until
 
 CRD = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -60,7 +60,7 @@ DEPLOYMENT = {
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with ApiServer.start(tmp_path_factory.mktemp("api"), audit=True) as server:
         server.kubectl("create", "namespace", "pond")
-        eventually(
+        until(
             lambda: "default" in server.kubectl("get", "serviceaccounts", "-n", "pond", "-o", "name"),
             "a default account",
         )
@@ -73,13 +73,6 @@ def apply(api: ApiServer, *resources: dict[str, Any]) -> None:
 
 def names(api: ApiServer, kind: str, *selection: str) -> list[str]:
     return api.kubectl("get", kind, "-n", "pond", "-o", "name", *selection).split()
-
-
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
 
 
 def test_it_is_the_kubernetes_version_that_the_project_is_made_for(api: ApiServer) -> None:
@@ -98,12 +91,12 @@ def test_a_custom_resource_is_checked_against_its_schema(api: ApiServer) -> None
 
 def test_a_deployment_gets_its_replica_set_and_pods_and_all_are_collected_with_it(api: ApiServer) -> None:
     apply(api, DEPLOYMENT)
-    eventually(lambda: len(names(api, "pods", "-l", "app=web")) == 2, "two pods of the deployment")
+    until(lambda: len(names(api, "pods", "-l", "app=web")) == 2, "two pods of the deployment")
     assert len(names(api, "replicasets", "-l", "app=web")) == 1
     api.kubectl("delete", "deployment", "web", "-n", "pond")
-    eventually(lambda: not names(api, "replicasets", "-l", "app=web"), "the replica set is collected")
+    until(lambda: not names(api, "replicasets", "-l", "app=web"), "the replica set is collected")
     # No kubelet confirms the end of a pod that was never scheduled anywhere; none is needed.
-    eventually(lambda: not names(api, "pods", "-l", "app=web"), "the pods are collected")
+    until(lambda: not names(api, "pods", "-l", "app=web"), "the pods are collected")
 
 
 def test_a_service_account_has_the_rights_of_its_role_and_no_other(api: ApiServer) -> None:

@@ -1,4 +1,5 @@
-"""The bare cluster: pods from an image that was built here, names, policies, volumes, autoscaling; and nothing left behind."""
+"""The bare cluster: pods from an image that was built here, names, policies, volumes, autoscaling; and nothing left
+behind."""
 
 from __future__ import annotations
 
@@ -8,16 +9,18 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cluster import Node, images
+from cluster.build import require
+from cluster.node import COMMANDS
 from devstack.errors import StartError
 from devstack.process import ProcessId
-from e2e.cluster import Node, images
-from e2e.cluster.build import require
-from e2e.cluster.node import COMMANDS
+from support.waiting import until
 
 DOCKERFILE = """\
 ARG BASE=python:3.12-slim
@@ -172,19 +175,15 @@ def machine() -> dict[str, str]:
     def output(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
+    home = str(Node.from_environment().home)
     rules = [line for line in output("iptables-save").splitlines() if not line.startswith("#")]
     links = [link["ifname"] for link in json.loads(output("ip", "-json", "link"))]
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     groups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/*/") if "e2e" in path.name or "kube" in path.name]
-    folders = [
-        name
-        for name in ("/var/lib/clickstream-e2e", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods")
-        if Path(name).exists()
-    ]
+    folders = [name for name in (home, "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods") if Path(name).exists()]
     values = [
         Path("/proc/sys", name).read_text() for name in ("vm/overcommit_memory", "kernel/panic", "net/ipv4/ip_forward")
     ]
-    programs = ("kubelet", "kube-apiserver", "etcd", "containerd", "containerd-shim")
     return {
         "rules": "\n".join(rules),
         "sets": output("ipset", "list", "-name"),
@@ -194,24 +193,18 @@ def machine() -> dict[str, str]:
         "cgroups": str(sorted(groups)),
         "folders": str(folders),
         "settings": str(values),
-        "processes": str(sorted(name for name in running() if name.startswith(programs))),
+        "processes": str(sorted(running(home))),
     }
 
 
-def running() -> list[str]:
+def running(home: str) -> list[str]:
+    """The programs at work in that folder; API servers of other tests have folders of their own."""
     names = []
     for folder in Path("/proc").glob("[0-9]*"):
-        process = ProcessId.of(int(folder.name))
-        if process is not None:
-            names.append((folder / "comm").read_text().strip())
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
+            if home in (folder / "cmdline").read_text() and ProcessId.of(int(folder.name)) is not None:
+                names.append((folder / "comm").read_text().strip())
     return names
-
-
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.5)
 
 
 def visit(node: Node, name: str, code: str) -> str:
@@ -275,10 +268,10 @@ def test_a_pod_that_may_become_root_is_refused(node: Node) -> None:
 
 
 def test_load_makes_the_autoscaler_add_pods(node: Node) -> None:
-    eventually(lambda: "currentMetrics" in hpa(node), "the autoscaler knows the CPU that is used", 90)
+    until(lambda: "currentMetrics" in hpa(node), "the autoscaler knows the CPU that is used", 90)
     load = "import time, urllib.request\nend = time.time() + 40\nwhile time.time() < end:\n  urllib.request.urlopen('http://pond/burn').read()"
     node.kubectl("apply", "-f", "-", text=VISITOR.replace("NAME", "load").replace("CODE", json.dumps(load)))
-    eventually(lambda: hpa(node)["currentReplicas"] != 1, "a second pod", 90)
+    until(lambda: hpa(node)["currentReplicas"] != 1, "a second pod", 90)
 
 
 def test_a_second_up_changes_nothing(node: Node) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster import choice
 from devstack.errors import DevstackError
-from e2e.cluster import choice
 
 HERE = Path(__file__).parent
 VARIABLES = ("E2E_CLUSTER", "KUBECONFIG", "E2E_IMAGE_LOADER")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from elasticsearch import Elasticsearch
 
+from cluster import Node, images
 from devstack.errors import StartError
-from e2e.cluster import Node, images
 from e2e.dependencies import image
 from e2e.dependencies.installation import install
+from support.waiting import until
 
 NAMESPACE = """\
 apiVersion: v1
@@ -55,7 +55,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         node.load(images.save(image.build(), tmp_path_factory.mktemp("dependencies") / "image.tar"))
         node.kubectl("apply", "-f", "-", text=NAMESPACE)
         try:
-            install(node.kubectl, "clickstream")
+            install(node.kubectl, "clickstream", "clickstream")
         except StartError:
             print(kubectl(node, "describe", "pods"))
             print(kubectl(node, "logs", "--selector=app.kubernetes.io/name", "--prefix", "--tail=30"))
@@ -100,16 +100,9 @@ def postgres(node: Node) -> psycopg.Connection:
     )
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.5)
-
-
 def test_a_kafka_topic_becomes_a_topic_and_says_so(node: Node) -> None:
     apply_topic(node)
-    eventually(lambda: ready(node) == "True", "the topic is ready")
+    until(lambda: ready(node) == "True", "the topic is ready")
     assert run(node, TOPICS).split() == ["ducks"]
     assert status(node)["topicName"] == "ducks"
     run(node, PRODUCE)
@@ -118,14 +111,14 @@ def test_a_kafka_topic_becomes_a_topic_and_says_so(node: Node) -> None:
 
 def test_partitions_can_be_added_and_not_removed(node: Node) -> None:
     apply_topic(node, partitions=4)
-    eventually(lambda: ready(node) == "True", "the topic has its partitions")
+    until(lambda: ready(node) == "True", "the topic has its partitions")
     assert run(node, COUNT.replace("PARTITIONS", "4")).strip() == "1000"
     apply_topic(node, partitions=3)
-    eventually(lambda: ready(node) == "False", "it is refused")
+    until(lambda: ready(node) == "False", "it is refused")
     condition = status(node)["conditions"][0]
     assert (condition["reason"], condition["message"]) == ("NotSupported", "Decreasing partitions not supported")
     apply_topic(node, partitions=4)
-    eventually(lambda: ready(node) == "True", "the topic is ready again")
+    until(lambda: ready(node) == "True", "the topic is ready again")
 
 
 def test_every_server_comes_back_with_its_data_after_its_pod_was_deleted_by_force(node: Node) -> None:

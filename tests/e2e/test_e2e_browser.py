@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,38 +12,22 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from support.processes import Process, clickstream, wait_for
-from support.system import KEY, System
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from clickstream.contracts.pipeline import parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.topic_admin import TopicAdmin
+from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
+from support.processes import Process, clickstream, wait_for
+from support.system import KEY, System
 
 SHOP = Path(__file__).resolve().parents[2] / "apps" / "shop" / "server.py"
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-    # Not a context's override, which beacons and requests of closing pages do not heed: headless is a bot's word.
-    "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-]
-EVENTS = "**/v1/events/batch*"
-COUNT_BEACONS = """() => {
-  const send = navigator.sendBeacon.bind(navigator);
-  navigator.sendBeacon = (...given) => {
-    localStorage.setItem("beacons", Number(localStorage.getItem("beacons")) + 1);
-    return send(...given);
-  };
+HALF_A_MINUTE_LATER = """() => {
+  for (const [name, text] of Object.entries(localStorage)) {
+    if (name.includes(".event.")) localStorage.setItem(name, text.replace(/^\\d+/, (ms) => ms - 30000));
+  }
 }"""
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    started = Stack.up(home=tmp_path_factory.mktemp("servers"))
-    yield started
-    started.down(wipe=True)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +45,10 @@ def system(stack: Stack, shop_port: int, tmp_path_factory: pytest.TempPathFactor
     document = {
         "namespace": "e2e",
         "name": f"browser-{os.getpid()}",
-        "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+        "kafka": stack.kafka.member(),
         "sources": [{"name": "web", "writeKey": KEY, "allowedOrigins": [origin]}],
         "funnels": [{"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}],
-        "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
+        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
     }
     pipeline = parse_pipeline(msgspec.json.encode(document))
     TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
@@ -78,24 +60,12 @@ def system(stack: Stack, shop_port: int, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def shop(system: System, shop_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shop's origin, its pages loading the tracker from the tracking API."""
-    port_file = tmp_path_factory.mktemp("shop") / "port"
-    command = [sys.executable, str(SHOP), "--port", str(shop_port), "--port-file", str(port_file)]
+    command = [sys.executable, str(SHOP), "--port", str(shop_port), "--port-file", "{ops_port_file}"]
     command += ["--tracker-url", system.url, "--write-key", KEY]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    wait_for(port_file.exists, "the shop listens")
+    process = Process("shop", command, tmp_path_factory.mktemp("shop"))
+    process.wait_ready("/")
     yield f"http://127.0.0.1:{shop_port}"
-    process.terminate()
-    assert process.wait(10) == 0
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "no Chromium found: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
+    assert process.stop() == 0
 
 
 class Visitor:
@@ -199,28 +169,23 @@ def test_homepage_product_checkout_is_one_session_with_its_duration_and_a_comple
     assert {r["session_id"] for r in rows} == {row["session_id"]}
 
 
-def test_what_happened_just_before_a_tab_is_closed_arrives_by_beacon(visitor, shop):
+def test_what_happened_just_before_a_page_is_left_arrives_and_sent_again_it_stays_one(visitor, shop):
     page = visitor.page()
     page.goto(shop)
     user = _tracked(page, visitor)
     visitor.wait_for_clicks(user, 1)
-    page.evaluate(COUNT_BEACONS)
-    # From now on only beacons get through, so that nothing else can have brought it.
-    visitor.context.route(EVENTS, lambda r: r.abort() if r.request.resource_type == "fetch" else r.continue_())
-    page.evaluate("clickstream.track('last_words', {said: 'farewell'})")
-    page.close(run_before_unload=True)
+    page.evaluate("clickstream.track('last_words', {said: 'farewell'}); location.href = 'about:blank'")
 
     documents, rows = visitor.wait_for_clicks(user, 2)
     assert rows[-1]["type"] == documents[-1]["type"] == "last_words"
     assert rows[-1]["properties"]["said"] == "farewell"
 
-    # The next page still has it queued, for nobody told it of an answer; sent again, it stays one.
-    visitor.context.unroute(EVENTS)
-    page = visitor.page()
+    # The next page still has it queued, for nobody told it of an answer; after half a minute it sends it again.
     page.goto(f"{shop}/products")
     visitor.wait_for_clicks(user, 3)
-    assert page.evaluate("localStorage.getItem('beacons')") == "1"
-    until(lambda: _queued(page) == [], "the queue is empty")
+    assert len(_queued(page)) == 1
+    page.evaluate(HALF_A_MINUTE_LATER)
+    until(lambda: page.evaluate("clickstream.flush()") or _queued(page) == [], "the queue is empty")
     visitor.wait_for_clicks(user, 3)
 
 
@@ -254,9 +219,14 @@ def test_a_reload_while_the_api_is_away_loses_nothing(visitor, system, shop, tmp
             again,
             *system.processes,
         )
-        until(lambda: _queued(page) == [], "the queue is empty")
+        wait_for(lambda: _queued(page) == [], "the queue is empty")
+        wait_for(
+            lambda: all({e["event_id"] for e in found} >= set(waiting) for found in visitor.clicks(user)),
+            "what waited is in both stores",
+            *system.processes,
+        )
         documents, rows = visitor.clicks(user)
-        assert {row["event_id"] for row in rows} == {d["event_id"] for d in documents} >= set(waiting)
+        assert {row["event_id"] for row in rows} == {d["event_id"] for d in documents}
         assert len({row["event_id"] for row in rows}) == len(rows) == len(documents)
     finally:
         assert again.stop() == 0
@@ -271,6 +241,7 @@ def _tracked(page: Page, visitor: Visitor) -> str:
 def _queued(page: Page) -> list[str]:
     """event_ids of what waits in the page's localStorage."""
     texts = page.evaluate(
-        "Object.entries(localStorage).filter(([name]) => name.includes('.event.')).map(([, text]) => text)"
+        "Object.entries(localStorage).filter(([name]) => name.includes('.event.'))"
+        ".map(([, text]) => text.slice(text.indexOf('{')))"
     )
     return [json.loads(text)["event_id"] for text in texts]

@@ -1,21 +1,22 @@
-"""Installing on a real API server: admission, roles and the resource's own rules are the real ones; no pod ever runs here."""
+"""Installing on a real API server: admission, roles and the resource's own rules are the real ones; no pod ever runs
+here."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cluster import ApiServer
 from devstack.errors import StartError
-from e2e.cluster import ApiServer
 from e2e.dependencies.strimzi import definitions
 from generate import CHART, ROOT
+from support.waiting import until
 
 MANIFESTS = ROOT / "manifests"
 RELEASE = ("clickstream", str(CHART), "--namespace", "platform")
@@ -54,13 +55,6 @@ def installed(api: ApiServer, helm: Callable[..., str]) -> Iterator[None]:
         helm("uninstall", "clickstream", "--namespace", "platform")
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
-
-
 def owners_of_pods(api: ApiServer, namespace: str) -> set[str]:
     listed = api.kubectl("get", "pods", "-n", namespace, "-o", "jsonpath={.items[*].spec.containers[0].name}")
     return set(listed.split())
@@ -75,7 +69,7 @@ def may(api: ApiServer, user: str, namespace: str, verb: str, resource: str) -> 
 
 @pytest.mark.usefixtures("installed")
 def test_the_operators_pod_is_admitted_where_the_restricted_standard_is_enforced(api):
-    eventually(lambda: owners_of_pods(api, "platform") == {"operator"}, "the operator's pod is made")
+    until(lambda: owners_of_pods(api, "platform") == {"operator"}, "the operator's pod is made")
 
 
 @pytest.mark.usefixtures("installed")
@@ -96,17 +90,24 @@ def test_the_api_server_takes_the_examples(api, example):
 
 
 def test_the_dependencies_are_admitted_where_the_restricted_standard_is_enforced(api):
-    api.kubectl("apply", "--server-side", "-k", str(MANIFESTS / "dependencies"))
+    """With Strimzi's own definitions, and no field that the API server does not know."""
+    listed = api.kubectl("apply", "--server-side", "--validate=strict", "-k", str(MANIFESTS / "dependencies"))
+    assert {"kafka.kafka.strimzi.io/my-cluster", "kafkanodepool.kafka.strimzi.io/dual"} <= set(listed.split())
+    wrong = (MANIFESTS / "dependencies" / "kafka.yaml").read_text().replace("kraftMetadata:", "kraftMetaData:")
+    with pytest.raises(StartError, match="kraftMetaData: field not declared in schema"):
+        api.kubectl("apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-", text=wrong)
+    claims = ("get", "pvc", "-n", "clickstream", "-o", "name")
+    until(lambda: len(api.kubectl(*claims).split()) == 2, "the stores' volumes are claimed")
     wanted = {"elasticsearch", "postgres", "grafana"}
-    eventually(lambda: owners_of_pods(api, "clickstream") == wanted, "the pods of the dependencies are made")
+    until(lambda: owners_of_pods(api, "clickstream") == wanted, "the pods of the dependencies are made")
 
 
 @pytest.mark.usefixtures("installed")
 def test_who_may_edit_a_namespace_may_manage_its_pipelines_and_who_may_view_it_may_see_them(api):
     for user, role in (("ada", "edit"), ("bob", "view")):
         api.kubectl("create", "rolebinding", user, "-n", "web", f"--clusterrole={role}", f"--user={user}")
-    eventually(lambda: may(api, "ada", "web", "create", "clickstreampipelines"), "edit has got the rights")
-    eventually(lambda: may(api, "bob", "web", "list", "clickstreampipelines"), "view has got the rights")
+    until(lambda: may(api, "ada", "web", "create", "clickstreampipelines"), "edit has got the rights")
+    until(lambda: may(api, "bob", "web", "list", "clickstreampipelines"), "view has got the rights")
     assert may(api, "ada", "web", "delete", "clickstreampipelines")
     assert not may(api, "ada", "platform", "create", "clickstreampipelines")
     assert not may(api, "bob", "web", "create", "clickstreampipelines")
@@ -159,10 +160,44 @@ def test_uninstalling_leaves_the_definition_and_every_pipeline(api, helm):
     assert "shop" in api.kubectl("get", "csp", "-n", "web", "-o", "name")
 
 
+def test_what_another_release_or_kubectl_has_made_can_be_taken_over(tmp_path):
+    """Helm refuses what is not its release's: the definition that an uninstalled release left, or install.yaml's."""
+    with ApiServer.start(tmp_path) as other:
+
+        def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+            command = [str(Path(sys.executable).parent / "helm"), *arguments]
+            env = os.environ | {"KUBECONFIG": str(other.kubeconfig)}
+            return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+        def owner() -> str:
+            path = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-name}"
+            return other.kubectl("get", "crd", "clickstreampipelines.clickstream.dev", "-o", path)
+
+        other.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "install.yaml"))
+        # A Deployment's selector has the release's name, and can never change: this name is install.yaml's.
+        first = ("install", "clickstream", str(CHART), "--namespace", "clickstream-system")
+        refused = helm(*first)
+        assert refused.returncode != 0
+        assert "invalid ownership metadata" in refused.stderr
+        assert helm(*first, "--take-ownership").returncode == 0
+        assert owner() == "clickstream"
+        other.kubectl("create", "namespace", "web")
+        other.kubectl("apply", "-n", "web", "-f", str(MANIFESTS / "examples" / "minimal.yaml"))
+        assert helm("uninstall", "clickstream", "--namespace", "clickstream-system").returncode == 0
+
+        second = ("install", "second", str(CHART), "--namespace", "elsewhere", "--create-namespace")
+        refused = helm(*second)
+        assert refused.returncode != 0
+        assert "invalid ownership metadata" in refused.stderr
+        assert helm(*second, "--take-ownership").returncode == 0
+        assert owner() == "second"
+        assert "shop" in other.kubectl("get", "csp", "-n", "web", "-o", "name")
+
+
 def test_without_helm_one_file_installs_it(tmp_path):
     with ApiServer.start(tmp_path) as other:
         other.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "install.yaml"))
-        eventually(lambda: owners_of_pods(other, "clickstream-system") == {"operator"}, "the operator's pod is made")
+        until(lambda: owners_of_pods(other, "clickstream-system") == {"operator"}, "the operator's pod is made")
         other.kubectl(
             "wait", "--for=condition=Established", "crd/clickstreampipelines.clickstream.dev", "--timeout=30s"
         )
@@ -173,4 +208,4 @@ def test_without_helm_one_file_installs_it(tmp_path):
             except StartError:  # discovery learns of a definition a moment after it is established
                 return False
 
-        eventually(explained, "kubectl explains the resource", 30)
+        until(explained, "kubectl explains the resource", 30)

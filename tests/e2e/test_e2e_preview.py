@@ -1,9 +1,9 @@
-"""The preview page in a real Chromium: the dashboards of the scenario, drawn without a Grafana, with the right numbers."""
+"""The preview page in a real Chromium: the dashboards of the scenario, drawn without a Grafana, with the right
+numbers."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,18 +11,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
+from clickstream.contracts.topics import topics_of
+from clickstream.setup.topics import TopicAdmin
+from devstack import Stack
 from support.dashboards import send_scenario
 from support.processes import Process, wait_for
 from support.scenario import END, FIREFOX
 from support.system import KEY, System
 
-from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.topic_admin import TopicAdmin
-from devstack import Stack
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
 KINDS = ("overview", "live", "audience", "funnels")
 
@@ -33,11 +32,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     document = {
         "namespace": "e2e",
         "name": f"preview-{os.getpid()}",
-        "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+        "kafka": stack.kafka.member(),
         "sources": [{"name": "web", "writeKey": KEY}],
         "funnels": [{"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}],
         "enricher": {"lateAfter": "30d"},
-        "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
+        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
     }
     pipeline = parse_pipeline(msgspec.json.encode(document))
     TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
@@ -57,7 +56,7 @@ def preview(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         [
             sys.executable,
             "-m",
-            "devstack.preview",
+            "preview",
             "--pipeline",
             str(folder / "pipeline.json"),
             "--port-file",
@@ -70,18 +69,9 @@ def preview(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert process.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1500, "height": 1600})
+def page(chromium: Browser) -> Iterator[Page]:
+    opened = chromium.new_page(viewport={"width": 1500, "height": 1600})
     opened.wrong = []
     opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
     opened.on("console", lambda said: opened.wrong.append(said.text) if said.type == "error" else None)

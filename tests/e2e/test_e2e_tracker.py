@@ -2,98 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from e2e.tracker_site import Api, told
 from support.processes import wait_for
-
-import clickstream.tracking_api
-
-SCRIPT = Path(clickstream.tracking_api.__file__).parent / "static" / "tracker.js"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-PAGE = b"<!doctype html><title>A page</title><script async src='http://localhost:%d/tracker.js' data-key='k'></script>"
-
-
-class Api:
-    """Site and API: pages at 127.0.0.1, the API at localhost, which is another origin. `answers` are used up in turn."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, dict[str, str]] | None] = []
-        self.batches: list[dict] = []
-        self.times: list[float] = []
-        self.methods: list[str] = []
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/tracker.js":
-                    self.answer(200, {"Content-Type": "text/javascript"}, SCRIPT.read_bytes())
-                else:
-                    self.answer(200, {"Content-Type": "text/html"}, PAGE % self.server.server_address[1])
-
-            def do_OPTIONS(self) -> None:
-                api.methods.append("OPTIONS")
-                self.answer(403, {})
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                api.methods.append("POST")
-                api.times.append(time.monotonic())
-                api.batches.append(json.loads(body) | {"path": self.path, "cookie": self.headers.get("Cookie")})
-                answer = api.answers.pop(0) if api.answers else (202, {})
-                if answer is None:
-                    self.close_connection = True  # no answer at all
-                    return
-                self.answer(*answer)
-
-            def answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-                self.send_response(status)
-                shared = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
-                for name, value in (shared | headers | {"Content-Length": str(len(body))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.site = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @property
-    def events(self) -> list[dict]:
-        return [event for batch in self.batches for event in batch["events"]]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "no Chromium found: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -132,6 +48,13 @@ def test_a_page_view_is_sent_without_preflight_and_without_cookies(page, api):
     assert batch["path"] == "/v1/events/batch?key=k"
     assert batch["cookie"] is None
     assert api.methods == ["POST"]
+
+
+def test_a_long_title_is_cut_between_characters(page, api):
+    page.goto(f"{api.site}/a")
+    settled(page, api, 1)
+    page.evaluate("document.title = 'x' + '😀'.repeat(1500); window.clickstream.track('t')")
+    assert settled(page, api, 2)[1]["title"] == "x" + "😀" * 1_023
 
 
 def test_navigation_within_an_application_is_a_page_view_unless_the_address_stays_the_same(page, api):
@@ -208,6 +131,82 @@ def test_an_event_that_no_api_would_take_does_not_hold_up_the_others(page, api):
     assert [event["type"] for event in settled(page, api, 2)] == ["page_view", "small"]
 
 
+SET_CLOCK = """(ms) => { const real = Date.now.bind(Date); Date.now = () => real() + ms; }"""
+HOUR = 3_600_000
+
+
+def left_behind(page, ages_in_hours: dict[str, float], now: str = "Date.now()") -> None:
+    """What an earlier page left in the queue, and when it made it."""
+    page.evaluate(
+        """([ages, now]) => { for (const [type, hours] of Object.entries(ages)) {
+          const made = eval(now) - hours * 3600000, id = Math.random().toString(16).slice(2, 10);
+          const event = {event_id: "left-" + type, type, timestamp: new Date(made).toISOString()};
+          localStorage.setItem(`clickstream.k.event.${made}.000000.${id}`, JSON.stringify(event));
+        }}""",
+        [ages_in_hours, now],
+    )
+
+
+def types(events: list[dict]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def test_what_has_waited_for_more_than_a_day_is_given_up_and_told(page, api):
+    """Its session is over, and its id is forgotten: it would count as another click."""
+    lines = told(page)
+    page.goto(api.site)
+    settled(page, api, 1)
+    left_behind(page, {"week": 168, "two-days": 48, "day-and-a-bit": 24.1, "almost-a-day": 23.9, "hour": 1})
+    page.evaluate("clickstream.flush()")
+    assert types(settled(page, api, 3)) == ["page_view", "almost-a-day", "hour"]
+    assert lines == ["clickstream: 3 events given up, older than a day"]
+
+
+def test_a_clock_that_was_never_set_or_was_set_back_makes_no_event_old(page, api):
+    page.goto(api.site)
+    settled(page, api, 1)
+    left_behind(page, {"tomorrow": -48, "now": 0})
+    left_behind(page, {"epoch": 0}, "60000")
+    left_behind(page, {"firmware": 0}, "Date.UTC(2019, 0)")
+    page.evaluate("clickstream.flush()")
+    assert sorted(types(settled(page, api, 5))) == ["epoch", "firmware", "now", "page_view", "tomorrow"]
+
+
+def test_a_clock_that_leaps_while_the_page_is_open_does_not_age_the_pages_own_events(page, api):
+    api.answers = [(503, {"Retry-After": "1"})]
+    lines = told(page)
+    page.goto(api.site)
+    wait_for(lambda: page.wait_for_timeout(20) or len(api.batches) == 1, "the first is refused", timeout=20)
+    page.evaluate(SET_CLOCK, 72 * HOUR)
+    page.evaluate("clickstream.track('after')")
+    assert types(settled(page, api, 3)) == ["page_view", "page_view", "after"]
+    assert lines == []
+
+
+def test_what_an_open_page_itself_made_is_given_up_after_a_day(page, api):
+    api.answers = [(503, {"Retry-After": "1"})]
+    lines = told(page)
+    page.goto(api.site)
+    wait_for(lambda: page.wait_for_timeout(20) or len(api.batches) == 1, "the first is refused", timeout=20)
+    page.evaluate(
+        "(ms) => { const real = performance.now.bind(performance); performance.now = () => real() + ms; }", 25 * HOUR
+    )
+    page.evaluate("clickstream.track('after')")
+    assert types(settled(page, api, 2)) == ["page_view", "after"]
+    assert lines == ["clickstream: 1 events given up, older than a day"]
+
+
+def test_of_more_than_five_hundred_the_oldest_are_given_up_and_told(page, api):
+    api.answers = [(503, {"Retry-After": "1"})]
+    lines = told(page)
+    page.goto(api.site)
+    wait_for(lambda: page.wait_for_timeout(20) or len(api.batches) == 1, "the first is refused", timeout=20)
+    page.evaluate("for (let n = 0; n < 501; n++) clickstream.track('many', {n})")
+    events = settled(page, api, 501)
+    assert [event["properties"]["n"] for event in events[1:]] == list(range(1, 501))
+    assert lines == ["clickstream: 1 events given up, too many"] * 2
+
+
 def test_a_visitor_keeps_the_id_and_the_session_across_pages_and_can_be_named(page, api):
     page.goto(f"{api.site}/1")
     settled(page, api, 1)
@@ -215,7 +214,8 @@ def test_a_visitor_keeps_the_id_and_the_session_across_pages_and_can_be_named(pa
     page.wait_for_function("window.clickstream")
     page.evaluate("clickstream.identify('customer-42'); clickstream.track('named')")
     page.goto(f"{api.site}/3")
-    events = {event["event_id"]: event for event in settled(page, api, 4)}.values()
+    wait_for(lambda: page.wait_for_timeout(20) or len(api.events) == 4, "all are sent", timeout=20)
+    events = {event["event_id"]: event for event in api.events}.values()
 
     assert len({event["properties"]["visitor_id"] for event in events}) == 1
     assert len({event["session_id"] for event in events}) == 1
@@ -240,7 +240,8 @@ def test_after_half_an_hour_of_silence_a_new_session_begins(page, api):
 
 def test_without_local_storage_and_random_uuid_it_works_with_cookies(page, api):
     page.context.add_init_script(
-        "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden'); }}); delete Crypto.prototype.randomUUID;"
+        "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden'); }}); delete "
+        "Crypto.prototype.randomUUID;"
     )
     for number in (1, 2):
         page.goto(f"{api.site}/{number}")

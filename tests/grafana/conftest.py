@@ -14,17 +14,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.dashboards import Dashboards, send_scenario
-from support.processes import wait_for
-from support.system import KEY, System
 
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.topic_admin import TopicAdmin
+from clickstream.setup.topics import TopicAdmin
+from demo.grafana import Grafana, prometheus_command, prometheus_settings
 from devstack import Stack
-from devstack.grafana import Grafana, prometheus_command, prometheus_settings
 from devstack.ports import free_ports
-from devstack.preview.board import Stores
+from preview.board import Stores
+from support.browser import chromium  # noqa: F401 - a fixture
+from support.dashboards import Dashboards, send_scenario
+from support.processes import wait_for
+from support.system import KEY, System
 
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
 
@@ -45,11 +46,11 @@ def new_system(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         document = {
             "namespace": "grafana",
             "name": name,
-            "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+            "kafka": stack.kafka.member(),
             "sources": [{"name": "web", "writeKey": KEY}],
             "funnels": [{"name": "checkout", "steps": [{"name": step, "page": page} for step, page in FUNNEL]}],
             "enricher": {"lateAfter": "30d"},
-            "sinks": {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}},
+            "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
         }
         pipeline = parse_pipeline(msgspec.json.encode(document))
         TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
@@ -70,9 +71,10 @@ class Running:
         port, metrics_port = free_ports(2)
         program = shutil.which("prometheus")
         assert program is not None, "the tests of Grafana need Prometheus on the PATH (Debian: prometheus)"
-        targets = {"tracking-api": system.url.removeprefix("http://")} | {
-            name: f"127.0.0.1:{process.ops_port()}"
+        targets = {
+            name: f"127.0.0.1:{process.ops_port}"
             for name, process in (
+                ("tracking-api", system.api),
                 ("enricher", system.enricher),
                 ("sink-elasticsearch", system.elasticsearch),
                 ("sink-postgres", system.postgres),

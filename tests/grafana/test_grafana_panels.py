@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 import pytest
+
+from clickstream.contracts.dashboards import KINDS, dashboard_uid, source_uid
+from preview.board import Board
+from preview.variables import Range, Variables, duration_ms
 from support.processes import wait_for
 from support.scenario import END, MINUTE
 from support.scenario_expected import EXPECTED, ZEROS_LEFT_OUT
-
-from clickstream.contracts.dashboards import KINDS, dashboard_uid, source_uid
-from devstack.preview.board import Board
-from devstack.preview.variables import Range, Variables, duration_ms
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
-"""Every dashboard in a real browser, with a week of history and live traffic: no panel shows an error; pictures to look at.
+"""Every dashboard in a real browser, with a week of history and live traffic: no panel shows an error; pictures to look
+at.
 
 The pictures go to GRAFANA_PICTURES (a folder) when it is set, otherwise to the test's own.
 """
@@ -7,32 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
+
+from clickstream.contracts.dashboards import KINDS
+from preview.board import FOLDER
 from support.history import week
 from support.processes import Process, clickstream, wait_for
 from support.system import KEY, System
 
-from clickstream.contracts.dashboards import KINDS
-from devstack.preview.board import FOLDER
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 RANGES = {"overview": "now-7d", "live": "now-5m", "audience": "now-7d", "funnels": "now-7d", "health": "now-5m"}
 LIVE_SECONDS = 45
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium is not None, "the pictures need Chromium (Debian: chromium)"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +50,14 @@ def grafana(shop: System, run_grafana, tmp_path_factory):
         lambda: shop.stores.counts()[1] > before + 20 * LIVE_SECONDS, "there is live traffic", visitors, timeout=180
     )
     yield running
-    visitors.end()
+    visitors.kill()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_panel_is_drawn_without_an_error(kind: str, grafana, browser: Browser, tmp_path: Path) -> None:
+def test_every_panel_is_drawn_without_an_error(kind: str, grafana, chromium: Browser, tmp_path: Path) -> None:
     dashboard = json.loads((FOLDER / f"{kind}.json").read_text())
     height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard["panels"]) * 38 + 24
-    page = browser.new_page(viewport={"width": 1500, "height": height})
+    page = chromium.new_page(viewport={"width": 1500, "height": height})
     url = grafana.grafana.dashboard_url(grafana.pipeline.names, kind)
     page.goto(f"{url}?kiosk&from={RANGES[kind]}&to=now")
     page.wait_for_load_state("networkidle", timeout=60_000)

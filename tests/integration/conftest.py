@@ -12,9 +12,10 @@ import pytest
 
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.topic_admin import TopicAdmin
+from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
 
+KEPT = "15000d"
 _numbers = itertools.count(1)
 
 
@@ -36,7 +37,7 @@ def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
         document = {
             "namespace": "it",
             "name": f"t{os.getpid()}-{next(_numbers)}",
-            "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+            "kafka": stack.kafka.member(),
             "sources": [{"name": "web", "writeKey": "test-write-key", "allowedOrigins": ["*"]}],
             "funnels": [
                 {
@@ -48,9 +49,10 @@ def new_pipeline(stack: Stack) -> Callable[..., Pipeline]:
                     ],
                 }
             ],
+            # The clicks of many tests have days of their own, of long ago: stores that keep them.
             "sinks": {
-                "elasticsearch": {"url": stack.elasticsearch.url},
-                "postgres": {"dsn": stack.postgres.dsn},
+                "elasticsearch": stack.elasticsearch.member() | {"retention": KEPT},
+                "postgres": {"dsn": stack.postgres.dsn, "retention": KEPT},
             },
         } | members
         made = parse_pipeline(msgspec.json.encode(document))

@@ -1,20 +1,26 @@
-"""Every dashboard number of clicks that are known, computed in Python the plain way: the oracle of the random test.
+"""Every dashboard number of known clicks, computed plainly in Python: the oracle of the random test.
 
-Nothing of the project's code is used: sessions are cut from sorted times, funnels are walked, users are sets.
-Only for clicks none of which comes too late for its session.
+Nothing of the project's code is used: sessions are cut from sorted times, funnels are walked, users are sets. Only for
+clicks none of which comes too late for its session.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import mean, median
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-Rows = list[tuple[object, ...]]
+Rows = Sequence[tuple[object, ...]]
+
+STEPS: tuple[Callable[[str], bool], ...] = (
+    lambda path: path == "/",
+    lambda path: path.startswith("/products/"),
+    lambda path: path == "/checkout",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Visit:
     def reached(self) -> list[int]:
         """When each step of the checkout funnel was reached."""
         times: list[int] = []
-        for fits in (lambda p: p == "/", lambda p: p.startswith("/products/"), lambda p: p == "/checkout"):
+        for fits in STEPS:
             after = times[-1] if times else -1
             later = [view.at for view in self.views if fits(view.path) and view.at > after]
             if not later:

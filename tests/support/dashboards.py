@@ -1,16 +1,16 @@
-"""The dashboards on a running pipeline that the scenario was sent through: any panel, asked by its title."""
+"""The dashboards on a running pipeline that has processed the scenario: any panel, by its title."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from preview.board import Board, Stores
+from preview.tables import TIME, Table
+from preview.variables import Choice, Range
 from support.processes import wait_for
 from support.scenario import END, events, monday_ms
 from support.system import System
-
-from devstack.preview.board import Board, Stores
-from devstack.preview.tables import TIME, Table
-from devstack.preview.variables import Choice, Range
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Dashboards:
         span = Range(self.monday + since, self.monday + until, points)
         return board.ask(panel, self.stores, span, board.choices(self.stores, span, chosen))
 
-    def rows(self, kind: str, title: str, **how: object) -> list[list[tuple[object, ...]]]:
+    def rows(self, kind: str, title: str, **how: Any) -> list[list[tuple[object, ...]]]:
         """The rows of each target, times in ms since Monday."""
         return [self.since_monday(table) for table in self.ask(kind, title, **how)]
 

@@ -1,4 +1,4 @@
-"""A week of believable visitors up to now, as events in the order of their times: something to look at in screenshots."""
+"""A week of believable visitors up to now, as events in order of time: content for screenshots."""
 
 from __future__ import annotations
 

@@ -3,84 +3,48 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+
+from devstack.child import Child
+from devstack.ports import LOOPBACK
+from support import forks
+from support.metrics import total
+from support.waiting import until
 
 DEADLINE = 60.0
 
 
-class Process:
-    """One child process with its log and, where it has one, its ops server."""
+class Process(Child):
+    """One child process with its log.
+
+    Its HTTP server, where it has one, writes its port to `{port_file}`, and that of its metrics to `{ops_port_file}`;
+    without the former the latter is the one that it has.
+    """
 
     def __init__(self, name: str, command: list[str], folder: Path, env: dict[str, str] | None = None) -> None:
-        self.name = name
-        self.log = folder / f"{name}.log"
-        self._port_file = folder / f"{name}.ops"
-        self._command = [argument.replace("{ops_port_file}", str(self._port_file)) for argument in command]
-        self._env = os.environ | {"CLICKSTREAM_OPS_PORT": "0", "CLICKSTREAM_OPS_HOST": "127.0.0.1"} | (env or {})
-        self.start()
+        ops, http = folder / f"{name}.ops", folder / f"{name}.http"
+        given = [each.replace("{ops_port_file}", str(ops)).replace("{port_file}", str(http)) for each in command]
+        ours = {"CLICKSTREAM_OPS_PORT": "0", "CLICKSTREAM_OPS_HOST": LOOPBACK}
+        port_file = http if "{port_file}" in command else ops
+        super().__init__(name, given, folder / f"{name}.log", port_file, ours | (env or {}), ops_port_file=ops)
 
-    def start(self) -> None:
-        """Start it (again)."""
-        self._port_file.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.child = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._env, start_new_session=True)
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # With a path of its own it is another release.
+        ours = self._env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+        if ours and forks.can_fork(self._command) and not self._pipe:
+            return forks.start(self._command, self.log, self._env)
+        return super()._spawn()
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.child.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL, and wait for its end."""
-        self.child.kill()
-        self.child.wait(10)
-
-    def stop(self, timeout: float = 30) -> int:
-        """SIGTERM, and wait for an orderly end; gives the exit status."""
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGCONT)
-            self.child.terminate()
-        return self.child.wait(timeout)
-
-    def end(self) -> None:
-        """Whatever its state: gone."""
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGCONT)
-            self.child.kill()
-            self.child.wait(10)
-
-    def ops(self, path: str) -> tuple[int, str]:
-        """Status and body of a GET on its ops server; (0, "") while there is none."""
-        try:
-            port = self.ops_port()
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except (OSError, ValueError):
-            return 0, ""
-
-    def ops_port(self) -> int:
-        """Port of its ops server. Raises OSError, ValueError while there is none."""
-        return int(self._port_file.read_text())
-
-    def wait_ready(self) -> None:
-        """Wait until /readyz says so."""
-        wait_for(lambda: self.ops("/readyz")[0] == 200, f"{self.name} is ready", self)
+    def wait_ready(self, path: str = "/readyz", seconds: float = DEADLINE) -> None:
+        """Wait until it says so; at the deadline fail with its log."""
+        wait_for(lambda: self.get(path)[0] == 200, f"{self.name} is ready", self, timeout=seconds)
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of a metric that have these labels."""
-        total = 0.0
-        for line in self.ops("/metrics")[1].splitlines():
-            series, _, value = line.rpartition(" ")
-            if series.partition("{")[0] == name and all(f'{k}="{v}"' in series for k, v in labels.items()):
-                total += float(value)
-        return total
+        return total(self.get("/metrics", ops=True)[1], name, **labels)
 
 
 def clickstream(*arguments: str) -> list[str]:
@@ -90,13 +54,8 @@ def clickstream(*arguments: str) -> list[str]:
 
 def wait_for(condition: Callable[[], bool], what: str, *processes: Process, timeout: float = DEADLINE) -> None:
     """Wait until the condition holds; at the deadline fail with the logs' last lines."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            logs = "\n".join(
-                f"--- {p.log.name}\n" + "\n".join(p.log.read_text(errors="replace").splitlines()[-25:])
-                for p in processes
-            )
-            msg = f"not within {timeout:.0f} s: {what}\n{logs}"
-            raise AssertionError(msg)
-        time.sleep(0.05)
+
+    def logs() -> str:
+        return "\n".join(f"--- {each.log.name}\n{each.last_words()}" for each in processes)
+
+    until(condition, what, timeout, explain=logs)

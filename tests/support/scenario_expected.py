@@ -1,4 +1,4 @@
-"""What every panel shows for the scenario (tests/support/scenario.py), Monday 00:00 to Wednesday 17:00, worked out by hand.
+"""What every panel shows for tests/support/scenario.py, Monday 00:00 to Wednesday 17:00, worked out by hand.
 
 Page views  Mon 10 h × (4+3+1) = 80, + cat 1 = 81; Tue 10 h × (3+4+2) = 90, + cat 1 + bob 1 = 92;
             Wed 8 h × (4+3+1+2) = 80, + bob 2 + kim 3 + online 5 + late 1 = 91; together 264.
@@ -7,7 +7,8 @@ Pages       "/" Mon 10+10+10+1, Tue 10+10+10+1, Wed 8+8+8 + kim, cat, dan, eve =
             "/products/a" Mon 20, Tue 20+1, Wed 16+3 = 60;  "/products/b" 10 + 10 + 8+8 = 36
             "/checkout" 10 + 10 + 8+8+1+1 = 38;  "/cart" 10+10+8 = 28;  "/about" 10+1 = 11;  "/late" 1
 Users       Mon ann bob cat; Tue + dan eve (bob: only before midnight); Wed + fay gus kim: 3, 5, 8
-Sessions    Mon 30 + cat's over midnight = 31; Tue 30 + bob's over midnight = 31; Wed 32 + kim, gus, cat, dan, eve = 37: 99
+Sessions    Mon 30 + cat's over midnight = 31; Tue 30 + bob's over midnight = 31;
+            Wed 32 + kim, gus, cat, dan, eve = 37: 99
 Seconds     Mon 10×180 + 10×240 + 1 = 4201; Tue 10×240 + 10×180 + 10×60 + 600 = 5400;
             Wed 8×180 + 8×240 + 8×60 + 1080 + 30 = 4950; together 14551
             in order: 0 × 21, 1, 30, 60 × 18, 180 × 28, …: the 50th of 99 is 180

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from elasticsearch import Elasticsearch
 from psycopg.rows import dict_row
 
 from clickstream.contracts.pipeline import Pipeline
+from clickstream.sinks.records import StoredClick
+from support.elasticsearch import patient
 
 
 class Stores:
@@ -18,17 +19,17 @@ class Stores:
         assert pipeline.sinks.elasticsearch is not None
         assert pipeline.sinks.postgres is not None
         self.names = pipeline.names
-        self.elasticsearch = Elasticsearch(elasticsearch or pipeline.sinks.elasticsearch.url, request_timeout=30)
-        self.postgres = psycopg.connect(dsn or pipeline.sinks.postgres.dsn, autocommit=True, row_factory=dict_row)
+        self.elasticsearch = patient(elasticsearch or pipeline.sinks.elasticsearch.url)
+        address = dsn or pipeline.sinks.postgres.dsn or ""
+        self.postgres = psycopg.connect(address, autocommit=True, row_factory=dict_row)
 
     def close(self) -> None:
-        """Close both connections."""
         self.elasticsearch.close()
         self.postgres.close()
 
     def sql(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Rows of a query; `{s}` stands for the pipeline's schema."""
-        return self.postgres.execute(query.replace("{s}", f'"{self.names.schema}"'), values).fetchall()  # type: ignore[call-overload]
+        return self.postgres.execute(query.replace("{s}", f'"{self.names.schema}"'), values).fetchall()
 
     def documents(self, alias: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """All documents (`_source`) behind an alias that match, at most 10,000 at a time."""
@@ -56,11 +57,20 @@ class Stores:
             after = page[-1]["sort"]
 
     def clicks_es(self, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Clicks in Elasticsearch."""
         return self.documents(self.names.clicks_alias, query)
 
+    def clicks_pg(self) -> list[dict[str, Any]]:
+        """Clicks in PostgreSQL, in the shape that those in Elasticsearch have."""
+        times = {"timestamp": "client_timestamp", "event_time": "event_time", "received_at": "received_at"}
+        columns = [f"(extract(epoch FROM {column}) * 1000)::bigint AS {name}" for name, column in times.items()]
+        columns += ["CASE WHEN storage_day < '1970-01-01' THEN 'undated' ELSE storage_day::text END AS storage_day"]
+        columns += ["session_id AS session", "host(ip) AS ip"]
+        special = {*times, "storage_day", "session", "ip"}
+        columns += [f'"{name}"' for name in StoredClick.__struct_fields__ if name not in special]
+        return self.sql(f"SELECT {', '.join(columns)} FROM {{s}}.clicks")
+
     def sessions_es(self) -> list[dict[str, Any]]:
-        """Standing sessions in Elasticsearch."""
+        """Current sessions in Elasticsearch."""
         return self.documents(self.names.sessions_alias)
 
     def counts(self) -> tuple[int, int]:

@@ -6,20 +6,23 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clickstream.contracts.pipeline import Pipeline, dump_pipeline
 from support.processes import Process, clickstream, wait_for
 from support.stores import Stores
-
-from clickstream.contracts.pipeline import Pipeline, dump_pipeline
 
 KEY = "test-write-key"
 
 
 class System:
-    """Started and ready when made; `close` ends it. `before_ready` is called when all run and before any must be ready."""
+    """Started and ready when made; `close` ends it.
+
+    `before_ready` is called when all run and before any must be ready.
+    """
 
     def __init__(
         self,
@@ -37,21 +40,16 @@ class System:
         subprocess.run(clickstream("setup", "all", *options), check=True, timeout=120)
         ops = ["--ops-port-file", "{ops_port_file}"]
         env = {"CLICKSTREAM_LOG_FORMAT": "text", "CLICKSTREAM_DRAIN_SECONDS": "0"} | (env or {})
-        port_file = folder / "http.port"
-        self.api = Process(
-            "tracking-api",
-            clickstream("tracking-api", *options, "--host", "127.0.0.1", "--port", "0", "--port-file", str(port_file)),
-            folder,
-            env,
-        )
+        http = ["--host", "127.0.0.1", "--port", "0", "--port-file", "{port_file}"]
+        self.api = Process("tracking-api", clickstream("tracking-api", *options, *http, *ops), folder, env)
         self.enricher = Process("enricher", clickstream("enricher", *options, *ops), folder, env)
         self.elasticsearch = Process("sink-es", clickstream("sink", "elasticsearch", *options, *ops), folder, env)
         self.postgres = Process("sink-pg", clickstream("sink", "postgres", *options, *ops), folder, env)
         self.processes = (self.api, self.enricher, self.elasticsearch, self.postgres)
         self.stores = stores or Stores(pipeline)
         try:
-            wait_for(port_file.exists, "the tracking API listens", self.api)
-            self.url = f"http://127.0.0.1:{port_file.read_text().strip()}"
+            wait_for(lambda: self.api.port > 0, "the tracking API listens", self.api)
+            self.url = f"http://127.0.0.1:{self.api.port}"
             if before_ready is not None:
                 before_ready(self)
             wait_for(lambda: self.get("/readyz")[0] == 200, "the tracking API is ready", self.api)
@@ -62,13 +60,23 @@ class System:
             raise
 
     def close(self) -> None:
-        """End all processes."""
         self.stores.close()
         for process in self.processes:
-            process.end()
+            process.kill()
+
+    @contextmanager
+    def without_api(self) -> Iterator[None]:
+        """The tracking API is killed; after the body another one listens at the same port."""
+        port, folder = self.api.port, self.document.parent
+        self.api.kill()
+        yield
+        command = clickstream("tracking-api", "--pipeline", str(self.document), "--host", "127.0.0.1")
+        command += ["--port", str(port), "--port-file", "{port_file}", "--ops-port-file", "{ops_port_file}"]
+        self.api = Process("tracking-api", command, folder, {"CLICKSTREAM_DRAIN_SECONDS": "0"})
+        self.processes = (self.api, *self.processes[1:])
+        self.api.wait_ready()
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -91,7 +99,7 @@ class System:
             return error.code, json.loads(error.read())
 
     def wait_stored(self, events: int, timeout: float = 60) -> None:
-        """Wait until both stores hold exactly so many clicks."""
+        """Wait until both stores hold exactly that many clicks."""
         wait_for(
             lambda: self.stores.counts() == (events, events),
             f"both stores hold {events} clicks",

@@ -1,7 +1,7 @@
 """Runs the Tiltfile in a real Starlark interpreter, with stand-ins that write down what it asks Tilt for.
 
-Tilt itself is no package of any registry that the project uses. Its language is Starlark, so syntax, names and values are checked by
-a real interpreter; what each builtin would do is told by its recorded arguments.
+Tilt itself is in no registry that the project uses. Its language is Starlark, so syntax, names and values are checked
+by a real interpreter; what each builtin would do follows from its recorded arguments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# Builtins that only register something, with the parameters that Tilt has for them (those that a call may leave out included).
+# Builtins that only register something, with the parameters that Tilt has for them (those that a call may leave out
+# included).
 PARAMETERS = {
     "allow_k8s_contexts": ("contexts",),
     "update_settings": ("max_parallel_updates", "k8s_upsert_timeout_secs", "suppress_unused_image_warnings"),
@@ -73,7 +74,10 @@ class Asked:
 
 
 def run_tiltfile(path: Path = ROOT / "Tiltfile") -> Asked:
-    """Run it. Raises starlark.StarlarkError for what is wrong in it, and TypeError for a parameter that Tilt does not have."""
+    """Run it.
+
+    Raises starlark.StarlarkError for what is wrong in it, and TypeError for a parameter that Tilt does not have.
+    """
     asked = Asked()
     module = starlark.Module()
     for name in PARAMETERS:

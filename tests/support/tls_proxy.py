@@ -65,17 +65,16 @@ class TlsProxy:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """A client that does not believe us hangs up: no news."""
+                """A client that does not trust the certificate hangs up: not an error."""
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server = Server(("127.0.0.1", 0), Handler)
-        # The handshake is the connection's own thread's business: a silent client must not keep the others waiting.
+        # The handshake runs in the connection's own thread: a silent client must not block the others.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self._server.serve_forever, name="tls-proxy", daemon=True).start()
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Listen no more."""
         self._server.shutdown()
         self._server.server_close()

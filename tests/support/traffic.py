@@ -17,7 +17,7 @@ STEPS = ({"/"}, {"/products/item-1", "/products/item-2"}, {"/checkout"})
 
 
 def clicks(count: int, *, seed: int, users: int, hours: float = 6, disorder: int = 5 * MINUTE) -> list[Click]:
-    """`count` clicks in the order of their arrival: a twentieth out of order by up to `disorder` ms, a fiftieth sent twice."""
+    """`count` clicks in order of arrival: a twentieth out of order by up to `disorder` ms, a fiftieth twice."""
     chance = random.Random(seed)
     made: list[Click] = []
     while len(made) < count:
@@ -79,7 +79,7 @@ def as_keys(sessions: list[Session]) -> set[tuple[object, ...]]:
 
 
 def standing(records: list[Session | Retraction]) -> list[Session]:
-    """What a store that follows the record versions is left with."""
+    """The sessions in a store that follows the record versions."""
     newest: dict[str, Session | Retraction] = {}
     for record in records:
         known = newest.get(record.id)

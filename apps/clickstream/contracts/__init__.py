@@ -1,7 +1,4 @@
-"""What the processes agree on: records, names, topics, the pipeline document, Kafka settings and telemetry.
+"""What the parts agree on: names, topics, records, the pipeline document.
 
-`tracking_api`, `enricher` and `sinks` import this package and never each other; the operator
-imports only its pure modules (`names`, `topics`, `pipeline`, `durations`).
-
-Deliberately absent: any decision. A module here says how something is written down, not when it is written.
+Pure: no client, no file, no clock is read here.
 """

@@ -17,6 +17,7 @@ PAGE_VIEW: Final = "page_view"
 
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+SourceName = Annotated[str, msgspec.Meta(max_length=256)]
 Page = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
 Scalar = str | int | float | bool | None
@@ -26,8 +27,8 @@ class Click(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One collected click. Times are ms since the epoch, UTC.
 
     `timestamp` is the client's own claim, `received_at` the tracking API's clock, `source` the source whose write key
-    it came with. `ip` is anonymized already unless the pipeline says otherwise; `country` (ISO 3166-1) was looked up by
-    the whole address where the tracking API has a database. `properties` is flat.
+    it came with. `ip` is anonymized unless the pipeline disables that; `country` (ISO 3166-1) was looked up by the
+    whole address where the tracking API has a database. `properties` is flat.
     """
 
     event_id: EventId
@@ -36,7 +37,7 @@ class Click(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     session_id: Id
     page: Page
     received_at: Millis
-    source: str = ""
+    source: SourceName = ""
     type: str = PAGE_VIEW
     sent_at: Millis | None = None
     referrer: str | None = None
@@ -47,8 +48,10 @@ class Click(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     properties: dict[str, Scalar] = {}
 
 
-class EnrichedClick(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One click with what was found out about it. `session` is None for a click that came too late for any session.
+class EnrichedClick(msgspec.Struct, omit_defaults=True, gc=False):
+    """One click with what was found out about it; mutable, since the enrichments fill it.
+
+    `session` is None for a click that came too late for any session.
 
     `client_session_id` is the browser's own session id, `session` the one that the enricher gave. `joins` maps the
     name of a join to the joined row's fields. `storage_day` is `YYYY-MM-DD` or `undated`.
@@ -90,9 +93,14 @@ class EnrichedClick(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     joins: dict[str, dict[str, Scalar]] = {}
     properties: dict[str, Scalar] = {}
 
+    def finish(self, session: str | None, *, late: bool) -> EnrichedClick:
+        """The same click, in its session. `late`: every session that it could belong to is closed."""
+        self.session = session
+        self.late = late or self.late
+        return self
+
 
 _click_decoder = msgspec.json.Decoder(Click)
-_enriched_decoder = msgspec.json.Decoder(EnrichedClick)
 _encoder = msgspec.json.Encoder()
 
 
@@ -102,7 +110,10 @@ def encode_click(click: Click) -> bytes:
 
 
 def decode_click(value: bytes | None, received_at: int) -> Click | BadRow:
-    """The click in a raw-clicks record value, or the reason why it is none. `received_at` (ms) is for the dead letter."""
+    """The click in a raw-clicks record value, or the reason why it is none.
+
+    `received_at` (ms) is for the dead letter.
+    """
     if value is None:
         return BadRow(b"", "enrich", "empty_record", "the record has no value", "$", received_at)
     try:
@@ -117,8 +128,3 @@ def decode_click(value: bytes | None, received_at: int) -> Click | BadRow:
 def encode_enriched(click: EnrichedClick) -> bytes:
     """The record value on enriched-clicks."""
     return _encoder.encode(click)
-
-
-def decode_enriched(value: bytes) -> EnrichedClick:
-    """The click in an enriched-clicks record. Raises msgspec.MsgspecError: only the enricher writes that topic."""
-    return _enriched_decoder.decode(value)

@@ -1,8 +1,8 @@
-"""A pipeline's own copy of a committed dashboard (grafana/dashboards/*.json): its uid, title, tags, links and variables.
+"""A pipeline's own copy of a committed dashboard: its uid, title, tags, links and variables.
 
-Whoever shows dashboards (the operator in ConfigMaps, the demo) takes them through `dashboard_of`, so that several
-pipelines share one Grafana without meeting. Deliberately absent: the data sources' addresses and credentials, which
-only the one who provisions them knows; their uids are agreed here.
+The operator (in ConfigMaps) and the demo take dashboards through `dashboard_of`, so that several pipelines can share
+one Grafana. The data sources' addresses and credentials are known only to whoever provisions them; their uids are
+agreed here.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def dashboard_of(
     sources: Mapping[str, str | None] | None = None,
     funnels: Sequence[Funnel] = (),
 ) -> dict[str, Any]:
-    """The pipeline's copy of a committed dashboard. `document` stays as it is.
+    """The pipeline's copy of a committed dashboard; `document` stays unchanged.
 
     `sources`: uid of a data source by variable name, where it is not the pipeline's own (`source_uid`), such as the
-    cluster's Prometheus; None, and `prometheus` unless it is given: the reader chooses. `funnels`: the pipeline's, whose
-    steps Elasticsearch only numbers. Raises KeyError for a JSON that is no dashboard of ours.
+    cluster's Prometheus; None lets the viewer choose, as does leaving `prometheus` out. `funnels`: the pipeline's,
+    whose steps Elasticsearch only numbers. Raises KeyError for JSON that is not one of the committed dashboards.
     """
     made = copy.deepcopy(dict(document))
     kind = str(made["uid"]).removeprefix("clickstream-")
@@ -56,7 +56,7 @@ def dashboard_of(
         link["tags"] = [tag if each == PIPELINE_TAG else each for each in link["tags"]]
     constants = {"pipeline": names.pipeline, "namespace": names.namespace, "schema": names.schema}
     own = {source: source_uid(names, source) for source in SOURCES if source != "prometheus"} | dict(sources or {})
-    # A constant, not a choice of one: a choice goes by the data source's name, which whoever provisions it may change.
+    # A constant, not a choice of one: a choice refers to the data source by name, which may change.
     constants |= {source: uid for source, uid in own.items() if uid is not None}
     for variable in made["templating"]["list"]:
         name = variable["name"]
@@ -73,7 +73,7 @@ def dashboard_of(
 
 
 def _step_names(funnels: Sequence[Funnel]) -> dict[str, dict[str, Any]]:
-    """Options of a value mapping: a session's `funnel_steps` as a reader knows them, with the funnel if there are several."""
+    """Options of a value mapping: a session's `funnel_steps` by name, with the funnel's if there are several."""
     names = {
         funnel_step(funnel.name, number): (f"{funnel.name}: " if len(funnels) > 1 else "") + f"{number}. {step.name}"
         for funnel in funnels

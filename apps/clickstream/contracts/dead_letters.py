@@ -1,8 +1,8 @@
 """Bad input as data: a `BadRow` and the record that it becomes on the dead-letters topic.
 
 The record's value is the original bytes, unchanged up to `KEPT_BYTES`, so that it can be repaired and sent again;
-everything that is said about it is in headers. Both are bounded here, whatever the original was: a dead letter that a
-topic would not take would hold up what comes after it for ever.
+everything else about it is in headers. Both are bounded, whatever the original was: a dead letter that the topic
+rejects would block the records after it for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from clickstream.contracts.times import MAX_MS
 
 VERSION: Final = "0.1.0"
 """Version of the software that judged the input (kept equal to the distribution's by a test)."""
@@ -41,7 +43,8 @@ class BadRow:
     """What could not be processed: the bytes, the stage (`collect`, `enrich`, `sink-…`), a code, a reason, a JSON path.
 
     `reason` never quotes the input. `received_at` is ms since the epoch. `source` is the source whose write key a
-    request had; `origin` is where the input lay in Kafka, None for a request.
+    request had; `origin` is where the input lay in Kafka, None for a request. `endpoint` is the path of a request that
+    is not in the pipeline's own form (docs/segment.md), otherwise empty.
     """
 
     original: bytes
@@ -53,6 +56,7 @@ class BadRow:
     version: str = VERSION
     source: str = ""
     origin: Origin | None = None
+    endpoint: str = ""
 
     def value(self) -> bytes:
         """The value of the dead letter: the original, or its first `KEPT_BYTES`."""
@@ -73,6 +77,8 @@ class BadRow:
         ]
         if self.source:
             headers.append(("source", self.source.encode()))
+        if self.endpoint:
+            headers.append(("endpoint", self.endpoint.encode()))
         if size > KEPT_BYTES:
             headers.append(("original_bytes", b"%d" % size))
         if self.origin is not None:
@@ -81,7 +87,10 @@ class BadRow:
 
 
 def bad_row(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> BadRow:
-    """The BadRow in a dead-letters record, as far as it was kept. Raises ValueError for a record that this module did not write."""
+    """The BadRow in a dead-letters record, as far as it was kept.
+
+    Raises ValueError for a record that this module did not write.
+    """
     pairs = list(headers or ())
     found = {name: content or b"" for name, content in pairs if not name.startswith(ORIGINAL_HEADER)}
     try:
@@ -91,14 +100,23 @@ def bad_row(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | N
             found["code"].decode(),
             found["reason"].decode(),
             found["path"].decode(),
-            int(found["received_at"]),
+            _number(found["received_at"], MAX_MS),
             found["version"].decode(),
             found.get("source", b"").decode(),
             _origin(found, pairs) if "topic" in found else None,
+            found.get("endpoint", b"").decode(),
         )
     except KeyError as error:
         msg = f"a dead letter without the header {error}"
         raise ValueError(msg) from error
+
+
+def _number(text: bytes, most: int) -> int:
+    number = int(text) if len(text) <= 20 else -1
+    if not 0 <= number <= most:
+        msg = "a dead letter with a number that is out of its range"
+        raise ValueError(msg)
+    return number
 
 
 def _origin_headers(origin: Origin) -> list[tuple[str, bytes]]:
@@ -122,8 +140,8 @@ def _origin_headers(origin: Origin) -> list[tuple[str, bytes]]:
 def _origin(found: dict[str, bytes], pairs: list[tuple[str, bytes | None]]) -> Origin:
     return Origin(
         found["topic"].decode(),
-        int(found["partition"]),
-        int(found["offset"]),
+        _number(found["partition"], 2**31 - 1),
+        _number(found["offset"], 2**63 - 1),
         found.get("key"),
         tuple(
             (name.removeprefix(ORIGINAL_HEADER), content) for name, content in pairs if name.startswith(ORIGINAL_HEADER)

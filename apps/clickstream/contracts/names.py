@@ -1,7 +1,7 @@
-"""Every name that the pipeline's parts must agree on, derived from the pipeline's namespace and name.
+"""Every name that the pipeline's parts share, derived from its namespace and name.
 
-A namespace and a pipeline name hold no dot, so `<namespace>.<name>.<part>` can be read back and two pipelines
-never meet, whatever their names are prefixes of.
+A namespace and a pipeline name hold no dot, so `<namespace>.<name>.<part>` can be read back and two pipelines never
+meet, whatever their names are prefixes of.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Names:
 
     @property
     def sessions_alias(self) -> str:
-        """Elasticsearch alias over the sessions that stand (retracted ones are filtered out)."""
+        """Elasticsearch alias over the sessions without the retracted ones."""
         return f"{self.index_prefix}.sessions"
 
     @property

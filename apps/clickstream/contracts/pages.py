@@ -1,11 +1,11 @@
 """Page patterns, as funnels, joins and page categories write them, and the path of a page that they are matched with.
 
-A pattern is compared with the whole path: `/checkout` is only that page, `*` stands for any run of characters
-(also none, also `/`), `{key}` for one path segment, which it captures. A trailing slash on the page does not count.
+A pattern is compared with the whole path: `/checkout` is only that page, `*` stands for any run of characters (also
+none, also `/`), `{key}` for one path segment, which it captures. A trailing slash on the page does not count.
 
-Patterns are the owner's and paths are anybody's, so matching takes time in proportion to the path, whatever the pattern:
-an expression with several `*` could try every way of sharing a path out among them. Here the places of a path that a part
-of a pattern can end at are kept as a set, the bits of one integer, and each part moves the whole set at once.
+Paths are untrusted, so matching is linear in the path, whatever the pattern: a regular expression with several `*`
+could backtrack exponentially. The positions where a part of the pattern can end are a set, the bits of one integer, and
+each part advances the whole set at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from urllib.parse import urlsplit
 
 
 def split_page(page: str) -> tuple[str | None, str, str]:
-    """(host or None, path, query) of a page, given as a URL or a path. Never raises: what cannot be parsed is its own path."""
+    """(host or None, path, query) of a page, given as a URL or a path.
+
+    Never raises: what cannot be parsed is its own path.
+    """
     if page.startswith("/") and not page.startswith("//"):
         path, _, rest = page.partition("#")[0].partition("?")
         return None, _tidy(path), rest
     try:
         parts = urlsplit(page)
-        host = parts.hostname
+        # Python leaves what follows a % as it is, where an IPv6 address has its zone.
+        host = parts.hostname.lower() if parts.hostname else None
     except ValueError:
         return None, page, ""
     if not parts.netloc and not page.startswith("/"):
@@ -42,7 +46,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     tail = tokens[-1] if tokens[-1] not in _WILD else ""
 
     def matches(path: str) -> bool:
-        # Most paths are told apart by how they begin.
+        # Most paths differ in their first characters.
         return path.startswith(head) and path.endswith(tail) and bool(_Places(path).after(tokens) >> len(path))
 
     return matches
@@ -51,7 +55,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 def key_finder(pattern: str) -> Callable[[str], str | None]:
     """A function from a path to what `{key}` matched, None where the pattern does not match.
 
-    Where several parts of a path would do it is the last one, and as much of that as possible. Raises ValueError for a
+    Where several parts of a path match, it is the last one, and as much of it as possible. Raises ValueError for a
     pattern that has not exactly one `{key}`.
     """
     tokens = _tokens(pattern)
@@ -90,7 +94,7 @@ def _tokens(pattern: str) -> list[str]:
 
 
 class _Places:
-    """Sets of places in one path, as integers: bit `n` is the place before character `n`, the highest one the end."""
+    """Sets of positions in one path, as integers: bit `n` is the position before character `n`, the highest the end."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -1,24 +1,22 @@
 """The pipeline document: what a process must know about the pipeline that it belongs to.
 
 It has the shape of a ClickstreamPipeline's `spec` (camelCase), less what only Kubernetes cares about, and holds no
-secret: credentials are named by file (`writeKeyFile`, …), so that it can lie in a ConfigMap. One document serves
-all processes; each reads it once at its start.
+secret: credentials are named by file (`writeKeyFile`, …), so that it can lie in a ConfigMap. One document serves all
+processes; each reads it once at its start.
 
-A running process tolerates fields that it does not know, since the document may be that of a newer release, and tells
-their names (`read_pipeline`). Whoever writes a document has it checked strictly (`parse_pipeline`), so that a typing
-error is not a silent default.
+A running process tolerates unknown fields, since the document may be that of a newer release, and reports their names
+(`read_pipeline`). Whoever writes a document has it checked strictly (`parse_pipeline`), so that a typo is not a silent
+default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from clickstream.contracts.durations import duration_ms
-from clickstream.contracts.files import read_file
 from clickstream.contracts.names import Names
 from clickstream.contracts.security import Authentication, Tls, check_security
 
@@ -32,6 +30,12 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 PagePattern = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
+MIN_RETENTION: Final = "1h"
+"""Kafka's `retention.ms` 0 deletes what was just written; a restart must not take longer than records are kept."""
+MAX_DURATION: Final = "36500d"
+"""A century: dates that are computed from it stay within what Python and PostgreSQL can express."""
+MIN_BURST: Final = 500
+"""The events of the largest batch: a bucket that holds less would never take it."""
 MAX_GRACE_GAPS: Final = 1_500
 """How many times longer than the session gap the grace may be."""
 
@@ -39,13 +43,13 @@ MAX_GRACE_GAPS: Final = 1_500
 class TopicSpec(_Spec, frozen=True):
     """Size of one topic. `replicas` left out: as many as the brokers' `default.replication.factor`."""
 
-    partitions: Positive = 3
+    partitions: Positive = 12
     replicas: Positive | None = None
     retention: str = "7d"
 
 
 class Topics(_Spec, frozen=True):
-    """The pipeline's topics."""
+    """The size of each of the pipeline's topics."""
 
     raw_clicks: TopicSpec = TopicSpec()
     enriched_clicks: TopicSpec = TopicSpec()
@@ -63,6 +67,27 @@ class Kafka(_Spec, frozen=True):
     topics: Topics = Topics()
 
 
+class Rate(_Spec, frozen=True):
+    """Events a second, and how many at once; None: 10 seconds' worth, at least a whole batch."""
+
+    events_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    burst: Annotated[int, msgspec.Meta(ge=MIN_BURST, le=10_000_000)] | None = None
+
+
+class DeadLetterBudget(_Spec, frozen=True):
+    """Bytes a second that may be written to dead-letters."""
+
+    bytes_per_second: Annotated[int, msgspec.Meta(ge=1_024, le=1_073_741_824)] = 1_048_576
+
+
+class SourceLimits(_Spec, frozen=True):
+    """What one pod takes of a source: of all its clients, of each client's address (None: no limit), dead letters."""
+
+    source: Rate | None = None
+    address: Rate | None = None
+    dead_letters: DeadLetterBudget = DeadLetterBudget()
+
+
 class Source(_Spec, frozen=True):
     """A site or service that sends events: its name, its write key (given, or in a file), its browsers' origins."""
 
@@ -70,6 +95,7 @@ class Source(_Spec, frozen=True):
     write_key: str | None = None
     write_key_file: str | None = None
     allowed_origins: list[str] = []
+    limits: SourceLimits = SourceLimits()
 
 
 class Privacy(_Spec, frozen=True):
@@ -87,7 +113,10 @@ class TrackingApi(_Spec, frozen=True):
 
 
 class Join(_Spec, frozen=True):
-    """A compacted topic joined to clicks: `page` has one `{key}`, `/products/{key}`; the record's JSON object is the row."""
+    """A compacted topic joined to clicks; the record's JSON object is the row.
+
+    `page` has one `{key}`, as in `/products/{key}`.
+    """
 
     name: Text
     topic: Text
@@ -102,7 +131,10 @@ class PageCategory(_Spec, frozen=True):
 
 
 class Enricher(_Spec, frozen=True):
-    """Settings of the enricher. `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too."""
+    """Settings of the enricher.
+
+    `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too.
+    """
 
     session_gap: str = "10m"
     grace: str = "10m"
@@ -137,7 +169,7 @@ class ElasticsearchSink(_Spec, frozen=True):
     ca_file: str | None = None
     retention: str = "30d"
     shards: Positive = 1
-    replicas: Annotated[int, msgspec.Meta(ge=0)] = 0
+    replicas: Annotated[int, msgspec.Meta(ge=0)] = 1
 
 
 class PostgresSink(_Spec, frozen=True):
@@ -150,14 +182,14 @@ class PostgresSink(_Spec, frozen=True):
 
 
 class Sinks(_Spec, frozen=True):
-    """The stores; None means not wanted."""
+    """The stores; None: no such sink."""
 
     elasticsearch: ElasticsearchSink | None = None
     postgres: PostgresSink | None = None
 
 
 class Pipeline(_Spec, frozen=True):
-    """The whole document. Raises ValueError (from `parse_pipeline`) with the field's path for anything that is wrong."""
+    """The whole document; `parse_pipeline` raises ValueError with the path of a field that is wrong."""
 
     namespace: str
     name: str
@@ -171,11 +203,11 @@ class Pipeline(_Spec, frozen=True):
 
     @property
     def names(self) -> Names:
-        """Every derived name."""
         return Names(self.namespace, self.name)
 
 
-# Made once, by the thread that imports: msgspec's first look at a type is not safe in two threads at once (seen with 0.22).
+# Made once, by the thread that imports: msgspec's first look at a type is not safe in two threads at once (seen with
+# 0.22).
 _decoder = msgspec.json.Decoder(Pipeline)
 _shape = msgspec.inspect.type_info(Pipeline)
 
@@ -188,12 +220,13 @@ def read_pipeline(document: bytes) -> tuple[Pipeline, list[str]]:
     text = document.removeprefix(b"\xef\xbb\xbf")
     try:
         pipeline = _decoder.decode(text)
-        unknown = list(_unknown(msgspec.json.decode(text), _shape, ""))
+        unknown: list[str] = []
+        _known(msgspec.json.decode(text), _shape, "", unknown)
     except RecursionError:
         msg = "pipeline document: nested too deeply"
         raise ValueError(msg) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        msg = f"pipeline document: {error}"
+        msg = f"pipeline document: {located(error)}"
         raise ValueError(msg) from error
     _check(pipeline)
     return pipeline, unknown
@@ -208,65 +241,86 @@ def parse_pipeline(document: bytes) -> Pipeline:
     return pipeline
 
 
-def load_pipeline(path: Path) -> Pipeline:
-    """`parse_pipeline` of a JSON file. Raises ValueError with the path when it cannot be read or is wrong."""
-    content = read_file(path)
-    try:
-        return parse_pipeline(content)
-    except ValueError as error:
-        msg = f"{path}: {error}"
-        raise ValueError(msg) from error
-
-
 def dump_pipeline(pipeline: Pipeline) -> bytes:
     """The document that `parse_pipeline` reads, indented, defaults left out."""
     return msgspec.json.format(msgspec.json.encode(pipeline), indent=2) + b"\n"
 
 
-def _unknown(value: Any, shape: msgspec.inspect.Type, path: str) -> Iterator[str]:
-    """The paths of an already decoded document's fields that no type of ours has."""
+def located(error: Exception, root: str = "") -> str:
+    """A decoder's message with the path of the wrong field first: `sources: Expected `array`, got `int``."""
+    reason, _, path = str(error).partition(" - at ")
+    where = (root + path.strip("`").removeprefix("$")).removeprefix(".")
+    return f"{where}: {reason}" if where else reason
+
+
+def known_fields(value: Any) -> Any:
+    """A copy of the document, as a JSON object, without the members that no type here has a field for."""
+    return _known(value, _shape, "", [])
+
+
+def _known(value: Any, shape: msgspec.inspect.Type, path: str, unknown: list[str]) -> Any:
+    """What of the value the shape has fields for; the paths of other members are added to `unknown`."""
     match shape:
-        case msgspec.inspect.StructType(fields=fields):
-            known = {field.encode_name: field.type for field in fields}
+        case msgspec.inspect.StructType(fields=fields) if isinstance(value, dict):
+            types = {field.encode_name: field.type for field in fields}
+            found = {}
             for name, inner in value.items():
                 where = f"{path}.{name}" if path else name
-                if name in known:
-                    yield from _unknown(inner, known[name], where)
+                if name in types:
+                    found[name] = _known(inner, types[name], where, unknown)
                 else:
-                    yield where
-        case msgspec.inspect.ListType(item_type=item):
-            for number, inner in enumerate(value):
-                yield from _unknown(inner, item, f"{path}[{number}]")
-        case msgspec.inspect.UnionType(types=types) if value is not None:
-            for each in types:  # of None and one other
-                yield from _unknown(value, each, path)
+                    unknown.append(where)
+            return {name: found[name] for name in types if found.get(name) is not None}
+        case msgspec.inspect.ListType(item_type=item) if isinstance(value, list):
+            return [_known(inner, item, f"{path}[{number}]", unknown) for number, inner in enumerate(value)]
+        case msgspec.inspect.UnionType(types=types):  # of None and one other
+            other = next(each for each in types if not isinstance(each, msgspec.inspect.NoneType))
+            return _known(value, other, path, unknown)
+    return value
+
+
+def _retentions(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    topics, sinks = pipeline.kafka.topics, pipeline.sinks
+    yield "kafka.topics.rawClicks.retention", topics.raw_clicks.retention
+    yield "kafka.topics.enrichedClicks.retention", topics.enriched_clicks.retention
+    yield "kafka.topics.sessions.retention", topics.sessions.retention
+    yield "kafka.topics.deadLetters.retention", topics.dead_letters.retention
+    if sinks.elasticsearch is not None:
+        yield "sinks.elasticsearch.retention", sinks.elasticsearch.retention
+    if sinks.postgres is not None:
+        yield "sinks.postgres.retention", sinks.postgres.retention
+
+
+def _check_duration(where: str, value: str, least: str) -> None:
+    try:
+        given = duration_ms(value)
+    except ValueError as error:
+        msg = f"{where}: {error}"
+        raise ValueError(msg) from error
+    if not duration_ms(least) <= given <= duration_ms(MAX_DURATION):
+        msg = f"{where}: at least {least} and at most {MAX_DURATION}; it is {value}"
+        raise ValueError(msg)
 
 
 def _check(pipeline: Pipeline) -> None:
     """What types cannot say. The custom resource's CEL rules say the same (manifests/crds)."""
     _ = pipeline.names
     check_security(pipeline.kafka.tls, pipeline.kafka.authentication)
-    topics = pipeline.kafka.topics
     for where, value in (
         ("enricher.sessionGap", pipeline.enricher.session_gap),
         ("enricher.grace", pipeline.enricher.grace),
         ("enricher.lateAfter", pipeline.enricher.late_after),
-        ("kafka.topics.rawClicks.retention", topics.raw_clicks.retention),
-        ("kafka.topics.enrichedClicks.retention", topics.enriched_clicks.retention),
-        ("kafka.topics.sessions.retention", topics.sessions.retention),
-        ("kafka.topics.deadLetters.retention", topics.dead_letters.retention),
     ):
-        try:
-            duration_ms(value)
-        except ValueError as error:
-            msg = f"{where}: {error}"
-            raise ValueError(msg) from error
+        _check_duration(where, value, "0s")
+    for where, value in _retentions(pipeline):
+        _check_duration(where, value, MIN_RETENTION)
     if duration_ms(pipeline.enricher.session_gap) == 0:
         msg = "enricher.sessionGap: must be longer than 0"
         raise ValueError(msg)
     if duration_ms(pipeline.enricher.grace) > MAX_GRACE_GAPS * duration_ms(pipeline.enricher.session_gap):
         msg = (
-            f"enricher.grace: at most {MAX_GRACE_GAPS} times sessionGap, since each user may have so many open sessions,"
+            f"enricher.grace: at most {MAX_GRACE_GAPS} times sessionGap, since each user may have so many open "
+            "sessions,"
             f" all of which are kept; {pipeline.enricher.grace} is more than that of {pipeline.enricher.session_gap}"
         )
         raise ValueError(msg)
@@ -284,5 +338,8 @@ def _check(pipeline: Pipeline) -> None:
             raise ValueError(msg)
     for join in pipeline.enricher.joins:
         if join.page.count("{key}") != 1:
-            msg = f"enricher.joins.{join.name}.page: {join.page!r} must have exactly one {{key}}, such as /products/{{key}}"
+            msg = (
+                f"enricher.joins.{join.name}.page: {join.page!r} must have exactly one {{key}}, such as "
+                f"/products/{{key}}"
+            )
             raise ValueError(msg)

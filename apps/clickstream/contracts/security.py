@@ -1,8 +1,8 @@
 """The security part of a pipeline document's `kafka` member: what is encrypted, and who the processes say they are.
 
-It names files and holds no secret, so that the document can lie in a ConfigMap. Deliberately absent: reading those
-files (`credentials`), and what is neither TLS, SCRAM, PLAIN nor a client certificate: a `clientConfigFile` does not
-reach the enricher's framework, so nothing of this can be said there.
+It names files and holds no secret, so that the document can lie in a ConfigMap. Other mechanisms than TLS, SCRAM, PLAIN
+and client certificates are deliberately absent: a `clientConfigFile`, which could configure them, does not reach the
+enricher's framework.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def check_security(tls: Tls | None, authentication: Authentication | None) -> No
         return
     kind = authentication.type
     if kind == "tls" and tls is None:
-        msg = "kafka.authentication.type: tls is a client certificate, which needs kafka.tls ({} for the system's authorities)"
+        msg = (
+            "kafka.authentication.type: tls is a client certificate, which needs kafka.tls ({} for the system's "
+            "authorities)"
+        )
         raise ValueError(msg)
     password = {"username": authentication.username, "passwordFile": authentication.password_file}
     certificate = {"certificateFile": authentication.certificate_file, "keyFile": authentication.key_file}

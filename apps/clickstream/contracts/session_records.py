@@ -15,12 +15,12 @@ VERSION_HEADER: Final = "version"
 MERGED_INTO_HEADER: Final = "merged_into"
 
 
-class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One session as it stands. Times in ms since the epoch, UTC; `duration` = end − start in ms.
+class Session(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One session as it is now. Times in ms since the epoch, UTC; `duration` = end − start in ms.
 
     `id` is stable: `<storage day of the first-seen click>-<hash>`, so `storage_day` never changes. `merged_ids` names
-    every session that this one ever absorbed. `funnels` maps a funnel's name to the furthest step reached in order
-    (0 = none, 1 = the first). `closed` sessions never change again. `bounce`: a single page view.
+    every session that this one ever absorbed. `funnels` maps a funnel's name to the furthest step reached in order (0 =
+    none, 1 = the first). `closed` sessions never change again. `bounce`: a single page view.
     """
 
     id: str
@@ -75,11 +75,18 @@ def encode_session(session: Session) -> bytes:
 def decode_session(
     key: bytes, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None
 ) -> Session | Retraction:
-    """What a sessions record says. Raises msgspec.MsgspecError, KeyError or ValueError for a record that no enricher wrote."""
+    """What a sessions record says.
+
+    Raises msgspec.MsgspecError, KeyError or ValueError for a record that no enricher wrote, however deep its JSON is.
+    """
     if value is None:
         found = {name: content or b"" for name, content in headers or []}
         return Retraction(key.decode(), int(found[VERSION_HEADER]), found[MERGED_INTO_HEADER].decode())
-    return _decoder.decode(value)
+    try:
+        return _decoder.decode(value)
+    except RecursionError as error:
+        msg = "JSON is nested too deeply"
+        raise msgspec.DecodeError(msg) from error
 
 
 def funnel_step(funnel: str, step: int) -> str:

@@ -10,6 +10,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.names import UNDATED
 
 DAY_MS: Final = 86_400_000
@@ -28,7 +29,10 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 def parse_rfc3339(text: str) -> int:
-    """Milliseconds of an RFC 3339 date-time with an offset, fractions cut. Raises ValueError: naive, malformed, out of 1970–9999."""
+    """Milliseconds of an RFC 3339 date-time with an offset, fractions cut.
+
+    Raises ValueError: naive, malformed, out of 1970–9999.
+    """
     match = _RFC3339.fullmatch(text)
     if match is None:
         msg = "not an RFC 3339 date-time with an offset, such as 2026-01-31T08:30:00.000Z"
@@ -62,6 +66,16 @@ def parse_rfc3339(text: str) -> int:
     return ms
 
 
+def moment(text: str, now_ms: int) -> int:
+    """A point in time from a command line: an RFC 3339 date-time, or a duration such as `2h` before `now_ms`.
+
+    Raises ValueError.
+    """
+    if text[:1].isdigit() and "T" not in text.upper():
+        return now_ms - duration_ms(text)
+    return parse_rfc3339(text)
+
+
 def event_time(timestamp: int, sent_at: int | None, received_at: int) -> int:
     """When the click happened, by the server's clock. All in ms.
 
@@ -76,7 +90,7 @@ def event_time(timestamp: int, sent_at: int | None, received_at: int) -> int:
 def storage_day(timestamp: int, received_at: int) -> str:
     """The day that a click is stored under: `YYYY-MM-DD` of the client's own timestamp (ms), or `undated`.
 
-    The same for every retry of an event, since it looks at the raw timestamp only; receipt merely decides whether it
+    The same for every retry of an event, since it depends on the raw timestamp only; receipt merely decides whether it
     is believed (30 days back, 2 days ahead).
     """
     if received_at - BELIEVED_PAST_MS <= timestamp <= received_at + BELIEVED_FUTURE_MS:

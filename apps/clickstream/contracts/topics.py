@@ -15,15 +15,15 @@ from clickstream.contracts.pipeline import Pipeline, TopicSpec
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 SINKS: Final = ("elasticsearch", "postgres")
-"""Every sink that there is, wanted by the pipeline or not."""
+"""Every sink, configured in the pipeline or not."""
 RECORD_BYTES: Final = 1_048_588
-"""`max.message.bytes` of every topic, Kafka's own default. The brokers compare it with compressed batches: a record that
-compresses well may be several megabytes."""
+"""`max.message.bytes` of every topic, Kafka's own default. The brokers compare it with compressed batches: a record
+that compresses well may be several megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: its name, partitions, replicas (None: the brokers decide) and configuration (Kafka's names, string values)."""
+    """One topic. `replicas` None: the brokers decide; `config`: Kafka's names, string values."""
 
     name: str
     partitions: int
@@ -45,7 +45,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
                 "cleanup.policy": "compact,delete",
                 "retention.ms": str(duration_ms(topics.sessions.retention)),
                 "delete.retention.ms": str(7 * _DAY_MS),
-                # A paused enricher that wakes up may write an older version after a newer one: keep both for a while.
+                # A paused enricher that resumes may write an older version after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
                 **_common(topics.sessions.replicas),
             },
@@ -57,9 +57,9 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
             topics.raw_clicks.replicas,
             {
                 "cleanup.policy": "compact",
-                # A paused enricher that wakes up may write an older state after a newer one: keep both for a while.
+                # A paused enricher that resumes may write an older state after a newer one: keep both for a while.
                 "min.compaction.lag.ms": str(_HOUR_MS),
-                # A recovery reads no further back than the state is large; this is for the disks.
+                # What a recovery reads is bounded by the size of the state; this saves disk space.
                 "delete.retention.ms": str(_HOUR_MS),
                 "segment.bytes": str(64 << 20),
                 "segment.ms": str(_HOUR_MS),
@@ -71,7 +71,7 @@ def topics_of(pipeline: Pipeline) -> tuple[Topic, ...]:
 
 
 def groups_of(pipeline: Pipeline) -> tuple[str, ...]:
-    """All consumer groups that the pipeline's processes may have left behind, of sinks that it has no more too."""
+    """All consumer groups that the pipeline's processes may have left behind, removed sinks included."""
     names = pipeline.names
     return (names.enricher_group, *(names.sink_group(sink) for sink in SINKS))
 

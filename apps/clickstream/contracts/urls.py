@@ -5,8 +5,8 @@ query, and for JSON text as it was sent. It is pure, linear in the text's length
 `https://medium.com/@user` and `me@example.org` hold no credentials.
 
 The authority of a URL lies between `://` and the next `/`, `?`, `#`, white space, quotation mark or backslash; what
-stands in it before its last `@` are credentials, a user without a password too (tokens are written so).
-Deliberately absent: anything that is not written with `://`, and secrets in other places, such as query parameters.
+precedes its last `@` are credentials, a user without a password too (tokens are written so). Anything without `://`,
+and secrets in other places, such as query parameters, are deliberately left alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def without_credentials(text: str) -> str:
 
 
 def bytes_without_credentials(data: bytes) -> bytes:
-    """The same for bytes of which nobody knows whether they are text; every other byte stays as it is."""
+    """The same for bytes that may not be text; every other byte stays as it is."""
     if b"@" not in data and b"40" not in data:
         return data
     return without_credentials(data.decode("latin-1")).encode("latin-1")

@@ -1,1 +1,1 @@
-"""`clickstream dead-letters`: what was refused, told by stage, code, time and source, and sent again once it is repaired."""
+"""`clickstream dead-letters`: rejected records, listed by stage, code, time and source, repaired and sent again."""

@@ -1,29 +1,29 @@
-"""Reading the dead-letters topic: from a point in time to its present end, and what of it somebody asks for."""
+"""Reading the dead-letters topic from a point in time to its present end, filtered."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message
 
 from clickstream.contracts.dead_letters import KEPT_BYTES, BadRow, bad_row
-from clickstream.contracts.kafka import header, headers_of, reader_config
+from clickstream.contracts.kafka_records import fingerprint, header, headers_of
 from clickstream.contracts.pipeline import Pipeline
+from clickstream.runtime.kafka import reader_config
+from clickstream.runtime.topic_reader import marks_since, messages
 
 _REQUEST_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 30.0
 
 
-class LettersError(Exception):
-    """The topic could not be read to its end; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter: where it lies, when it was written (ms), and what it says. `cut`: only its first bytes were kept."""
+    """One dead letter: where it lies, when it was written (ms), and what it says.
+
+    `cut`: only its first bytes were kept.
+    """
 
     partition: int
     offset: int
@@ -33,8 +33,22 @@ class Letter:
 
     @property
     def id(self) -> str:
-        """`partition:offset`, by which people name it."""
+        """`partition:offset`, as on the command line."""
         return f"{self.partition}:{self.offset}"
+
+    @property
+    def record(self) -> str:
+        """Identifies what was refused, wherever it lay: its content, and its topic, key and headers or its source."""
+        row, origin = self.row, self.row.origin
+        if origin is None:
+            return fingerprint(row.source.encode(), row.original)
+        headers = (part for name, value in origin.headers for part in (name.encode(), value))
+        return fingerprint(origin.topic.encode(), origin.key, row.original, *headers)
+
+    @property
+    def refusal(self) -> tuple[str, str, str]:
+        """Who refused what, and for which reason."""
+        return self.row.stage, self.row.code, self.record
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +80,11 @@ class Wanted:
 
 @dataclass(slots=True)
 class Letters:
-    """Iterates over the wanted letters of a pipeline, partition by partition. `foreign` counts records that are none.
+    """Iterates over the wanted letters of a pipeline, partition by partition.
 
-    Raises LettersError, SettingsError.
+    `foreign` counts records that are no dead letters.
+
+    Raises TopicReadError, SettingsError.
     """
 
     pipeline: Pipeline
@@ -87,43 +103,31 @@ class Letters:
                     continue
                 if self.wanted.matches(letter):
                     yield letter
-        except KafkaException as error:
-            msg = f"topic {topic} cannot be read: {error.args[0].str()}"
-            raise LettersError(msg) from error
         finally:
             consumer.close()
 
 
+def came_back(pipeline: Pipeline, wanted: Wanted) -> frozenset[tuple[str, str, str]]:
+    """The refusals of records that were refused at two places of their topic, so they were sent again in vain.
+
+    Of the same stages, codes, sources and topics as the wanted letters, of whatever time: a letter's predecessor may be
+    older than it. A record that a sink read twice at one place was not sent again. Raises TopicReadError,
+    SettingsError.
+    """
+    places: dict[tuple[str, str, str], tuple[int, int]] = {}
+    found = set()
+    for letter in Letters(pipeline, replace(wanted, ids=frozenset(), since_ms=None, until_ms=None)):
+        origin = letter.row.origin
+        if origin is not None:
+            place = (origin.partition, origin.offset)
+            if places.setdefault(letter.refusal, place) != place:
+                found.add(letter.refusal)
+    return frozenset(found)
+
+
 def _messages(consumer: Consumer, topic: str, wanted: Wanted) -> Iterator[Message]:
-    partitions = consumer.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic].partitions
-    starts = dict.fromkeys(partitions, 0)
-    if wanted.since_ms is not None:
-        asked = [TopicPartition(topic, number, wanted.since_ms) for number in partitions]
-        starts = {each.partition: each.offset for each in consumer.offsets_for_times(asked, timeout=_REQUEST_SECONDS)}
-    for number, start in starts.items():
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_REQUEST_SECONDS)
-        begin = high if start < 0 else max(low, start)  # below 0: everything is older
-        if begin < high:
-            consumer.assign([TopicPartition(topic, number, begin)])
-            yield from _until(consumer, high)
-
-
-def _until(consumer: Consumer, end: int) -> Iterator[Message]:
-    deadline = time.monotonic() + _SILENCE_SECONDS
-    while True:
-        for message in consumer.consume(500, timeout=0.2):
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                    return
-                continue
-            if message.offset() >= end:
-                return
-            deadline = time.monotonic() + _SILENCE_SECONDS
-            yield message
-        if time.monotonic() > deadline:
-            msg = f"no answer from the brokers for {_SILENCE_SECONDS:.0f} s"
-            raise LettersError(msg)
+    for number, (start, _, end) in marks_since(consumer, topic, wanted.since_ms, _REQUEST_SECONDS).items():
+        yield from messages(consumer, topic, {number: (start, end)}, _SILENCE_SECONDS)
 
 
 def _letter(message: Any) -> Letter:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -14,13 +14,18 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from clickstream.contracts.durations import duration_ms
-from clickstream.contracts.kafka import producer_config
+from clickstream.contracts.kafka_rights import rights_of
 from clickstream.contracts.pipeline import Pipeline
-from clickstream.contracts.settings import ENVIRONMENT_HELP, SettingsError, read_process_settings
-from clickstream.contracts.times import iso_time, parse_rfc3339
-from clickstream.dead_letters.letters import Letter, Letters, LettersError, Wanted
-from clickstream.dead_letters.repair import Outgoing, Patch, PatchError, repair
+from clickstream.contracts.times import iso_time, moment
+from clickstream.dead_letters.letters import Letters, Wanted, came_back
+from clickstream.dead_letters.repair import Outgoing, Patch, PatchError, Repair, repair
+from clickstream.dead_letters.text import described, difference, in_a_line, summary
+from clickstream.runtime.arguments import at_least_one, rate
+from clickstream.runtime.kafka import client_config, polled, producer_config
+from clickstream.runtime.kafka_rights import report
+from clickstream.runtime.settings import ENVIRONMENT_HELP, SettingsError, add_pipeline_argument, read_process_settings
+from clickstream.runtime.terminal import failed, note
+from clickstream.runtime.topic_reader import TopicReadError
 
 _DESCRIPTION: Final = """\
 What the pipeline refused, and sending it again once it is repaired.
@@ -28,25 +33,30 @@ What the pipeline refused, and sending it again once it is repaired.
   stats    how many letters there are of each stage, code and source, and since when
   list     a line for each letter: its id, time, stage, code, source, size and reason
   show     everything about the letters with these ids, their content included
-  replay   send letters again, after a patch where one is given; sent twice, an event is stored once
+  replay   send letters again, after a patch where one is given; sent twice, an event is stored once.
+           Of letters of the same record one is sent. What was sent again before, and came back with the
+           same code, is named and not sent, unless a patch changes it or --again is given
 """
 
 _EPILOG: Final = f"""\
 --patch is a jq program that is given the letter's JSON and gives the repaired one, such as
   --patch '.timestamp |= sub(" "; "T")'        --patch 'del(.properties.debug) | .user_id |= tostring'
+It has 5 seconds for each letter.
 
 Letters stay on their topic until its retention ends, also when they were sent again. The last line of replay's output
-is one JSON object.
+is one JSON object: the `letters` looked at, how many of them were `sent` as how many `records`, how many were
+`not_sent`, and how many were `repeated`, of a record that is sent for, or named at, another letter.
 
 exit status:
   0  done
-  1  replay: some letters could not be sent, they are named; show: no such letter
+  1  replay: some letters were not sent, they are named; show: no such letter
   2  wrong arguments or settings
   3  Kafka could not be reached, or did not take a record
 
 {ENVIRONMENT_HELP}"""
 
 _DELIVERY_SECONDS: Final = 30.0
+_LETTER_ID: Final = re.compile(r"[0-9]{1,10}:[0-9]{1,19}")
 
 
 class _UnavailableError(Exception):
@@ -59,6 +69,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         pipeline = read_process_settings(os.environ, options.pipeline).pipeline
         wanted = _wanted(options)
+        needed = [
+            r for r in rights_of("dead-letters", pipeline) if r.operation == "Read" or options.command == "replay"
+        ]
+        report(client_config(pipeline.kafka, "clickstream-dead-letters"), needed, note)
         match options.command:
             case "stats":
                 return _stats(pipeline, wanted, as_json=options.json)
@@ -70,33 +84,16 @@ def main(arguments: Sequence[str]) -> int:
                 patch = None if options.patch is None else jq_patch(options.patch)
                 return _replay(pipeline, wanted, patch, options)
     except (SettingsError, PatchError, ValueError) as error:
-        return _failed(str(error), 2)
-    except (LettersError, _UnavailableError) as error:
-        return _failed(str(error), 3)
+        return failed("dead-letters", str(error), 2)
+    except (TopicReadError, _UnavailableError) as error:
+        return failed("dead-letters", str(error), 3)
 
 
 def jq_patch(program: str) -> Patch:
     """A patch out of a jq program. Raises PatchError for one that does not compile."""
-    import jq  # noqa: PLC0415 - only who patches needs it
+    from clickstream.dead_letters.jq_patch import JqPatch  # noqa: PLC0415 - only who patches needs jq
 
-    try:
-        compiled = jq.compile(program)
-    except ValueError as error:
-        msg = f"--patch: {error}"
-        raise PatchError(msg) from error
-
-    def apply(value: Any) -> Any:
-        try:
-            results = compiled.input_value(value).all()
-        except ValueError as error:
-            msg = f"the patch does not apply: {error}"
-            raise PatchError(msg) from error
-        if len(results) != 1:
-            msg = f"the patch gives {len(results)} values instead of one"
-            raise PatchError(msg)
-        return results[0]
-
-    return apply
+    return JqPatch(program)
 
 
 def _stats(pipeline: Pipeline, wanted: Wanted, *, as_json: bool) -> int:
@@ -123,9 +120,9 @@ def _list(pipeline: Pipeline, wanted: Wanted, limit: int, *, as_json: bool) -> i
     rows: list[dict[str, Any]] = []
     for letter in letters:
         if len(rows) == limit:
-            _say(f"there are more than {limit}; --limit shows more of them")
+            note(f"there are more than {limit}; --limit shows more of them")
             break
-        rows.append(_summary(letter))
+        rows.append(summary(letter))
     _print_rows(rows, as_json=as_json)
     _tell_foreign(letters)
     return 0
@@ -138,29 +135,37 @@ def _show(pipeline: Pipeline, wanted: Wanted, *, raw: bool) -> int:
         if raw:
             sys.stdout.buffer.write(letter.row.original)
             continue
-        for name, value in (_summary(letter) | _origin(letter)).items():
-            sys.stdout.write(f"{name:9} {value}\n")
-        sys.stdout.write(f"\n{_pretty(letter.row.original)}\n\n")
+        sys.stdout.write(f"{described(letter)}\n\n")
     if left:
-        return _failed(f"no such letter: {', '.join(sorted(left))}", 1)
+        return failed("dead-letters", f"no such letter: {', '.join(sorted(left))}", 1)
     return 0
 
 
 def _replay(pipeline: Pipeline, wanted: Wanted, patch: Patch | None, options: argparse.Namespace) -> int:
-    figures: Counter[str] = Counter(letters=0, sent=0, records=0, not_sent=0)
+    figures: Counter[str] = Counter(letters=0, sent=0, records=0, not_sent=0, repeated=0)
+    returned = frozenset() if options.again else came_back(pipeline, wanted)
+    settled: set[str] = set()
     output = None if options.dry_run else _Output(pipeline, options.rate)
     for letter in Letters(pipeline, wanted):
         if figures["letters"] == options.limit:
-            _say(f"stopped after {options.limit} letters")
+            note(f"stopped after {options.limit} letters")
             break
         figures["letters"] += 1
+        if letter.record in settled:
+            figures["repeated"] += 1
+            continue
         made = repair(letter, patch, pipeline)
+        if made.after == made.before and letter.refusal in returned:
+            why = "it was sent again before, and came back; repair it with --patch, or send it as it is with --again"
+            made = Repair([], why, made.before, made.after)
+            settled.add(letter.record)
         if options.dry_run:
-            _tell_difference(letter, made.before, made.after)
+            sys.stdout.write(difference(letter, made.before, made.after))
         if made.why is not None:
             figures["not_sent"] += 1
-            _say(f"{letter.id}: {made.why}")
+            note(f"{letter.id}: {made.why}")
         if made.records:
+            settled.add(letter.record)
             figures["sent"] += 1
             figures["records"] += len(made.records)
             if output is not None:
@@ -173,17 +178,17 @@ def _replay(pipeline: Pipeline, wanted: Wanted, patch: Patch | None, options: ar
 
 
 class _Output:
-    """Produces records at a rate (a second; None: as fast as it goes) and makes sure that all of them arrive."""
+    """Produces records at a rate (per second; None: unlimited) and makes sure that all of them are delivered."""
 
     def __init__(self, pipeline: Pipeline, rate: float | None) -> None:
-        self._producer = Producer(producer_config(pipeline.kafka, "clickstream-dead-letters", idempotent=True))
+        self._producer = Producer(polled(producer_config(pipeline.kafka, "clickstream-dead-letters", idempotent=True)))
         self._rate = rate
         self._began = time.monotonic()
         self._sent = 0
         self._trouble: str | None = None
 
     def send(self, records: Iterable[Outgoing]) -> None:
-        """Queue them, not faster than the rate."""
+        """Queue them, no faster than the rate."""
         for record in records:
             while True:
                 try:
@@ -214,65 +219,23 @@ class _Output:
             self._trouble = error.str()
 
 
-def _summary(letter: Letter) -> dict[str, Any]:
-    row = letter.row
-    return {
-        "id": letter.id,
-        "time": iso_time(letter.time_ms),
-        "stage": row.stage,
-        "code": row.code,
-        "source": row.source,
-        "bytes": len(row.original),
-        "path": row.path,
-        "reason": row.reason,
-    }
-
-
-def _origin(letter: Letter) -> dict[str, Any]:
-    origin = letter.row.origin
-    found: dict[str, Any] = {"received": iso_time(letter.row.received_at), "version": letter.row.version}
-    if origin is not None:
-        key = "none" if origin.key is None else origin.key.decode("utf-8", "backslashreplace")
-        found |= {"origin": f"{origin.topic} {origin.partition}:{origin.offset}", "key": key}
-        found |= {
-            f"header {name}": (value or b"").decode("utf-8", "backslashreplace") for name, value in origin.headers
-        }
-    return found
-
-
-def _tell_difference(letter: Letter, before: bytes, after: bytes) -> None:
-    lines = list(
-        difflib.unified_diff(
-            _pretty(before).splitlines(), _pretty(after).splitlines(), letter.id, f"{letter.id} repaired", lineterm=""
-        )
-    )
-    if lines:
-        sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _pretty(content: bytes) -> str:
-    try:
-        return msgspec.json.format(content, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return content.decode("utf-8", "backslashreplace")
-
-
 def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         for row in rows:
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
         return
     if not rows:
-        _say("no dead letters")
+        note("no dead letters")
         return
-    widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
-    for row in [{name: name.upper() for name in rows[0]}, *rows]:
-        sys.stdout.write("  ".join(str(row[name]).ljust(width) for name, width in widths.items()).rstrip() + "\n")
+    lines = [[name.upper() for name in rows[0]], *([in_a_line(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        sys.stdout.write("  ".join(map(str.ljust, line, widths)).rstrip() + "\n")
 
 
 def _tell_foreign(letters: Letters) -> None:
     if letters.foreign:
-        _say(f"{letters.foreign} records on the topic are no dead letters of clickstream's")
+        note(f"{letters.foreign} records on the topic are no dead letters of clickstream's")
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
@@ -288,12 +251,14 @@ def _wanted(options: argparse.Namespace) -> Wanted:
 
 
 def _moment(text: str | None) -> int | None:
-    """`2026-01-31T08:30:00Z`, or a duration: so long ago. Raises ValueError."""
-    if text is None:
-        return None
-    if text[:1].isdigit() and "T" not in text:
-        return int(time.time() * 1_000) - duration_ms(text)
-    return parse_rfc3339(text)
+    return None if text is None else moment(text, int(time.time() * 1_000))
+
+
+def _letter_id(text: str) -> str:
+    if not _LETTER_ID.fullmatch(text):
+        msg = f"{text!r} is not partition:offset"
+        raise argparse.ArgumentTypeError(msg)
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -304,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--pipeline", metavar="FILE", help="the pipeline document (default: $CLICKSTREAM_PIPELINE)")
+    add_pipeline_argument(common)
     common.add_argument("--stage", action="append", default=[], help="only of this stage (may be repeated)")
     common.add_argument("--code", action="append", default=[], help="only with this code (may be repeated)")
     common.add_argument("--source", action="append", default=[], help="only of this source (may be repeated)")
@@ -316,23 +281,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", parents=[common], help="a line for each")
     for each in (stats, listing):
         each.add_argument("--json", action="store_true", help="one JSON object a line")
-    listing.add_argument("--limit", type=int, default=100, help="at most so many (100)")
+    listing.add_argument("--limit", type=at_least_one, default=100, help="at most so many (100)")
     show = commands.add_parser("show", parents=[common], help="everything about some of them")
-    show.add_argument("ids", nargs="+", metavar="ID", help="partition:offset, as list shows it")
+    show.add_argument("ids", nargs="+", type=_letter_id, metavar="ID", help="partition:offset, as list shows it")
     show.add_argument("--raw", action="store_true", help="the kept bytes and nothing else")
     replay = commands.add_parser("replay", parents=[common], help="send them again")
-    replay.add_argument("ids", nargs="*", metavar="ID", help="only these (default: all that match)")
+    replay.add_argument("ids", nargs="*", type=_letter_id, metavar="ID", help="only these (default: all that match)")
     replay.add_argument("--patch", metavar="JQ", help="a jq program that repairs the letter's JSON")
+    replay.add_argument("--again", action="store_true", help="also what was sent again before, and came back")
     replay.add_argument("--dry-run", action="store_true", help="show the differences and send nothing")
-    replay.add_argument("--rate", type=float, metavar="N", help="records a second at most")
-    replay.add_argument("--limit", type=int, default=None, help="at most so many letters")
+    replay.add_argument("--rate", type=rate, metavar="N", help="records a second at most")
+    replay.add_argument("--limit", type=at_least_one, help="at most so many letters")
     return parser
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _failed(text: str, status: int) -> int:
-    _say(f"clickstream dead-letters: {text}")
-    return status

@@ -1,9 +1,9 @@
-"""From a dead letter to the records that it becomes when it is sent again, or the reason why it still cannot be.
+"""From a dead letter to the records that are sent again, or the reason why it still cannot be sent.
 
-What a letter holds follows from its stage: events as a client sent them (`collect`), a raw click (`enrich`), an enriched
-click or a session (`sink-…`). Each is looked at by the rules that refused it, so that nothing is sent that would come
-back as a new letter. A click that goes through the pipeline again keeps its event id, source and time of receipt: sent
-twice it is stored once.
+What a letter holds follows from its stage: events as a client sent them (`collect`), a raw click (`enrich`), an
+enriched click or a session (`sink-…`). Each is checked by the rules that rejected it, so that nothing is sent that
+would come back as a new letter. A click that goes through the pipeline again keeps its event id, source and time of
+receipt: sent twice it is stored once.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from clickstream.contracts.pipeline import Pipeline
 from clickstream.dead_letters.letters import Letter
 from clickstream.enricher.validation import validate
 from clickstream.sinks.records import Refused, read_record
-from clickstream.tracking_api.envelope import read_batch
-from clickstream.tracking_api.events import Circumstances, read_event
-from clickstream.tracking_api.pixel import read_pixel
+from clickstream.sinks.validation import kept_ms
 from clickstream.tracking_api.rejections import Rejection
+from clickstream.tracking_api.validation.batch import parse_batch
+from clickstream.tracking_api.validation.event import RequestContext, parse_event, parse_query
+from clickstream.tracking_api.validation.segment import PATHS, Calls, reader_of
+from clickstream.tracking_api.validation.segment_batch import SegmentBatch, parse_segment_batch
 
 Patch = Callable[[Any], Any]
 """From a JSON value to the repaired one. Raises PatchError."""
@@ -45,7 +47,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a letter becomes: the records, and `why` (part of) it cannot be sent. `before` and `after` the patch."""
+    """What a letter becomes: the records, and `why` (part of) it cannot be sent; `before` and `after` the patch.
+
+    The two are the same bytes where the patch changes nothing.
+    """
 
     records: list[Outgoing]
     why: str | None
@@ -64,9 +69,11 @@ def repair(letter: Letter, patch: Patch | None, pipeline: Pipeline) -> Repair:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Repair([], "it is no JSON, so that no patch can be applied", before, after)
         try:
-            after = msgspec.json.encode(patch(value))
+            same, patched = msgspec.json.encode(value), msgspec.json.encode(patch(value))
         except PatchError as error:
             return Repair([], str(error), before, after)
+        if patched != same:
+            after = patched
     stage = letter.row.stage
     if stage == "collect":
         records, why = _collected(letter.row, after, pipeline)
@@ -80,24 +87,43 @@ def repair(letter: Letter, patch: Patch | None, pipeline: Pipeline) -> Repair:
 
 
 def _collected(row: BadRow, text: bytes, pipeline: Pipeline) -> tuple[list[Outgoing], str | None]:
-    circumstances = Circumstances(
+    found: list[Click | Rejection]
+    context = RequestContext(
         source=row.source,
         received_at=row.received_at,
         anonymize_ip=pipeline.tracking_api.privacy.anonymize_ip,
     )
-    if text.lstrip()[:1] != b"{":
-        found: list[Click | Rejection] = [read_pixel(text, circumstances)]
+    if row.endpoint in PATHS:
+        found = _calls(row.endpoint, text, context)
+    elif text.lstrip()[:1] != b"{":
+        found = [parse_query(text, context)]
     else:
-        batch = read_batch(text)
+        batch = parse_batch(text)
         if isinstance(batch, Rejection):
-            found = [read_event(text, circumstances)]
+            found = [parse_event(text, context)]
         else:
             if batch.sent_at is not None:
-                circumstances = replace(circumstances, sent_at=batch.sent_at)
-            found = [read_event(event, circumstances) for event in batch.events]
-    records = [_click_record(each, pipeline) for each in found if isinstance(each, Click)]
-    refused = [each for each in found if isinstance(each, Rejection)]
-    return records, f"{refused[0].code}: {refused[0].path}: {refused[0].message}" if refused else None
+                context = replace(context, sent_at=batch.sent_at)
+            found = [parse_event(event, context) for event in batch.events]
+    rejected = [f"{each.code}: {each.path}: {each.message}" for each in found if isinstance(each, Rejection)]
+    records = []
+    for click in found:
+        if isinstance(click, Click):
+            # The letter holds its source and time of receipt: what the enricher would reject for these is not sent.
+            made, why = _raw(row, encode_click(click), pipeline)
+            records += made
+            rejected += [] if why is None else [why]
+    return records, rejected[0] if rejected else None
+
+
+def _calls(endpoint: str, text: bytes, context: RequestContext) -> list[Click | Rejection]:
+    """What a request to Segment's API holds, or one of its batch's calls."""
+    kind = PATHS[endpoint]
+    batch = parse_segment_batch(text) if kind is None else None
+    if not isinstance(batch, SegmentBatch):
+        return [Calls(context, kind).read(text)]
+    reader = reader_of(batch, context)
+    return [reader.read(call, number) for number, call in enumerate(batch.calls)]
 
 
 def _raw(row: BadRow, value: bytes, pipeline: Pipeline) -> tuple[list[Outgoing], str | None]:
@@ -119,7 +145,9 @@ def _enriched(letter: Letter, value: bytes, pipeline: Pipeline) -> tuple[list[Ou
     if origin.key is None or len(origin.key) >= KEPT_KEY_BYTES:
         return [], "its key was not kept"
     content = None if not value and origin.topic == names.sessions else value  # no value: a tombstone
-    found = read_record(names, origin, content, letter.time_ms)
+    sinks = (pipeline.sinks.elasticsearch, pipeline.sinks.postgres)
+    kept = kept_ms(pipeline, *(sink.retention for sink in sinks if sink is not None))
+    found = read_record(names, origin, content, letter.time_ms, kept)
     if isinstance(found, Refused):
         return [], f"{found.code}: {found.path}: {found.reason}"
     return [Outgoing(origin.topic, origin.key, content, origin.headers)], None

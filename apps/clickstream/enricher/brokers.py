@@ -1,7 +1,7 @@
-"""Waiting for brokers that answer and let us in, before anything else starts.
+"""Waits for brokers that answer and accept the credentials, before anything else starts.
 
-Why it exists: the framework ends its start with a traceback that does not say why the brokers refused. Deliberately
-absent: waiting without an end; whoever runs the process starts it again, and sees that it does not come up.
+The framework would fail with a traceback that does not say why the brokers refused. The wait is bounded: the process is
+restarted, so that the failure shows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ class BrokersError(Exception):
 
 
 def await_brokers(config: dict[str, Any], timeout: float) -> None:
-    """Return once a broker tells of the cluster. `config` holds librdkafka properties. Raises BrokersError."""
+    """Return once a broker returns the cluster's metadata. `config` holds librdkafka properties.
+
+    Raises BrokersError.
+    """
     troubles: list[str] = []
 
     def on_error(error: KafkaError) -> None:
@@ -39,7 +42,7 @@ def await_brokers(config: dict[str, Any], timeout: float) -> None:
         try:
             admin.list_topics("__consumer_offsets", timeout=_LOOK_SECONDS)
         except KafkaException as error:
-            admin.poll(0)  # hands over what `on_error` is told
+            admin.poll(0)  # runs the error callback
             reason = troubles[-1] if troubles else error.args[0].str()
         else:
             return

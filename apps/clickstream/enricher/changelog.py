@@ -1,6 +1,6 @@
-"""The records of the enricher's state on its changelog topic, and what stands of them when they are read back.
+"""The records of the enricher's state on its changelog topic, and which of them count when they are read back.
 
-Four kinds, all MessagePack, told apart by the first byte of the key:
+Four kinds, all MessagePack, distinguished by the first byte of the key:
 
 - `k<key>`: the key's newest sessions and event ids, and how many more there are; no value: nothing is left of the key;
 - `x<length><id><key>`: an older session of the key (a long grace keeps many); no value: it is gone;
@@ -8,11 +8,12 @@ Four kinds, all MessagePack, told apart by the first byte of the key:
 - `p`: the partition: applied offset and stream time. It is written last and makes the effects of a chunk final.
 
 Each carries, in a header, the logical source offset that it has applied. Of a key's records the one with the HIGHEST
-such offset stands, not the last one: a worker that was paused and wakes up after its partitions were given away can
+such offset counts, not the last one: a worker that was paused and resumes after its partitions were reassigned can
 still append what is older. A key's other records are written before its `k`, and count as far as that has come: so a
 key is whole after a crash between any two records.
 
-A release that knows only `k` and `p` reads the others as keys that nobody has, and gets on.
+A release that knows only `k` and `p` reads the others as keys without clicks. It expects every key to have sessions or
+ids in its own form, and fails to start where a key has neither: hence `_STAND_IN`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Final
 
 import msgspec
 
-from clickstream.contracts.kafka import header
+from clickstream.contracts.kafka_records import header
 from clickstream.enricher.event_ids import MAX_BLOCKS
-from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState
+from clickstream.enricher.sessions import MAX_OFFSET, KeyState, LiveSession, PartitionState
 
 APPLIED: Final = "applied"
 """Header: the logical source offset that a changelog record has applied, decimal."""
@@ -37,11 +38,18 @@ _KEY: Final = b"k"
 _SESSION: Final = b"x"
 _BLOCK: Final = b"b"
 _SLOTS: Final = 2 * MAX_BLOCKS
-_MAX_OFFSET: Final = 2**62
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that no enricher wrote."""
 
 Headers = list[tuple[str, bytes]]
 Record = tuple[bytes, bytes | None, Headers]
 """Key, value, headers."""
+
+
+_STAND_IN: Final = b""
+"""In place of event ids in the previous release's form, where there is no session either: no event has this digest.
+With it goes the minute until which that release keeps the key."""
+_NO_IDS: Final[dict[bytes, int]] = {}
 
 
 class _KeyRecord(msgspec.Struct, array_like=True):
@@ -69,26 +77,29 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def key_records(key: bytes, state: KeyState, horizon_minute: int) -> list[Record]:
-    """What makes the changelog agree with a key's state: its own record last, before it what else has changed.
+    """The records that bring the changelog up to a key's state: its own record last, what else has changed before it.
 
-    Event ids that came before `horizon_minute` are forgotten in passing.
+    Forgets event ids that came before `horizon_minute`.
     """
-    applied = _applied(state.offset)
-    ids = state.ids
-    records: list[Record] = [(_block_key(key, number), None, applied) for number in ids.expire(horizon_minute)]
-    for number, block in ids.unsaved():
-        records.append((_block_key(key, number), _encode(_BlockRecord(state.offset, [], block, number)), applied))
-    inline = state.sessions
+    offset, ids, inline = state.offset, state.ids, state.sessions
+    applied = _applied(offset)
+    records: list[Record] = []
+    if ids.first != ids.next:
+        records += [(_block_key(key, number), None, applied) for number in ids.expire(horizon_minute)]
+        for number, block in ids.unsaved():
+            records.append((_block_key(key, number), _encode(_BlockRecord(offset, [], block, number)), applied))
     if len(inline) > INLINE or state.parked:
         inline = inline[-INLINE:]
         records += _parked(key, state, applied)
-    record = _KeyRecord(state.offset, inline, {}, ids.recent(), ids.next, state.legacy_until)
-    records.append((_KEY + key, _encode(record), applied))
+    legacy = _NO_IDS if inline else {_STAND_IN: max(ids.newest, 0)}
+    # The members of a `_KeyRecord`, which need not be made for it: this is done for nearly every click.
+    members = (offset, inline, legacy, ids.recent, ids.next, state.legacy_until)
+    records.append((_KEY + key, _encode(members), applied))
     return records
 
 
 def gone_records(key: bytes, state: KeyState, applied: int) -> list[Record]:
-    """What forgets a key, as of the partition's applied offset."""
+    """The records that delete a key, as of the partition's applied offset."""
     headers = _applied(max(applied, state.offset))
     records: list[Record] = [
         (_block_key(key, number), None, headers) for number in range(state.ids.first, state.ids.next)
@@ -104,18 +115,18 @@ def partition_record(state: PartitionState, headers: Headers | None = None) -> R
 
 
 class Replay:
-    """The records of one changelog partition, reduced to what stands. What is no record of ours is `ignored`."""
+    """The records of one changelog partition, reduced to those that count. `ignored` counts foreign records."""
 
     def __init__(self) -> None:
         self.ignored = 0
         self.partition_headers: list[tuple[str, bytes | None]] = []
         self._partition: tuple[int, int, int] | None = None
         self._keys: dict[bytes, tuple[int, bytes | None]] = {}
-        # By record key, every version by its offset: which one counts is known only once the key's own record is.
+        # By record key, every version by its offset: which one counts follows from the key's own record.
         self._others: dict[bytes, dict[bytes, list[tuple[int, bytes | None]]]] = {}
 
     def add(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]] | None) -> bool:
-        """Take one record, in log order. False for a record that is not ours."""
+        """Add one record, in log order. False for a foreign record."""
         applied = header(headers, APPLIED)
         offset = _offset(applied)
         taken = key is not None and offset is not None and self._add(key, value, offset, headers or [])
@@ -133,10 +144,11 @@ class Replay:
             if value is None:
                 continue
             try:
-                restored = _restored(_key_decoder.decode(value), offset, others)
-            except msgspec.MsgspecError:
+                record = _key_decoder.decode(value)
+            except _UNREADABLE:
                 self.ignored += 1
                 continue
+            restored = self._restored(record, offset, others)
             state.restore(key, restored)
             if restored.legacy_until >= 0:
                 state.dirty.add(key)
@@ -165,44 +177,49 @@ class Replay:
     def _add_partition(self, value: bytes | None, offset: int, headers: list[tuple[str, bytes | None]]) -> bool:
         try:
             applied, stream_time = _partition_decoder.decode(value or b"")
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             return False
-        if not -1 <= applied < _MAX_OFFSET:
+        if not -1 <= applied < MAX_OFFSET:
             return False
         if self._partition is None or offset >= self._partition[0]:
             self._partition = (offset, applied, stream_time)
             self.partition_headers = headers
         return True
 
-
-def _restored(record: _KeyRecord, applied: int, others: dict[bytes, list[tuple[int, bytes | None]]]) -> KeyState:
-    state = KeyState(record.offset)
-    sessions = {session.id: session for session in record.sessions}
-    blocks: dict[int, dict[bytes, int]] = {}
-    for key, versions in others.items():
-        value = _as_of(versions, applied)
-        if value is None:
-            continue
-        found = _block_decoder.decode(value)
-        if key[:1] == _BLOCK:
-            blocks[found.number] = found.ids
-            continue
-        for session in found.sessions:
-            state.parked = state.parked or {}
-            state.parked[session.id] = session.version
-            sessions.setdefault(session.id, session)
-    state.sessions = sorted(sessions.values(), key=_end)
-    state.ids.restore(blocks, record.number, record.recent)
-    state.legacy_until = record.legacy_until
-    for digest, minute in sorted(record.legacy.items(), key=_minute):
-        if digest not in state.ids:
-            state.ids.add(digest, minute)
-            state.legacy_until = max(state.legacy_until, minute)
-    return state
+    def _restored(
+        self, record: _KeyRecord, applied: int, others: dict[bytes, list[tuple[int, bytes | None]]]
+    ) -> KeyState:
+        state = KeyState(record.offset)
+        sessions = {session.id: session for session in record.sessions}
+        blocks: dict[int, dict[bytes, int]] = {}
+        for key, versions in others.items():
+            value = _as_of(versions, applied)
+            if value is None:
+                continue
+            try:
+                found = _block_decoder.decode(value)
+            except _UNREADABLE:
+                self.ignored += 1
+                continue
+            if key[:1] == _BLOCK:
+                blocks[found.number] = found.ids
+                continue
+            for session in found.sessions:
+                state.parked = state.parked or {}
+                state.parked[session.id] = session.version
+                sessions.setdefault(session.id, session)
+        state.sessions = sorted(sessions.values(), key=_end)
+        state.ids.restore(blocks, record.number, record.recent)
+        state.legacy_until = record.legacy_until
+        for digest, minute in sorted(record.legacy.items(), key=_minute):
+            if digest != _STAND_IN and digest not in state.ids:
+                state.ids.add(digest, minute)
+                state.legacy_until = max(state.legacy_until, minute)
+        return state
 
 
 def _as_of(versions: list[tuple[int, bytes | None]], applied: int) -> bytes | None:
-    """The newest version that is not ahead of the key's own record; of two with one offset the later stands."""
+    """The newest version that is not ahead of the key's own record; of two with one offset the later one."""
     standing = [version for version in versions if version[0] <= applied]
     return max(reversed(standing), key=_by_offset, default=(0, None))[1]
 
@@ -233,14 +250,14 @@ def _applied(offset: int) -> Headers:
 
 
 def _offset(text: bytes | None) -> int | None:
-    """A logical offset as a header has it; None for what is none."""
+    """A logical offset as a header has it; None if it is not valid."""
     if text is None or len(text) > 20:
         return None
     try:
         number = int(text)
     except ValueError:
         return None
-    return number if -1 <= number < _MAX_OFFSET else None
+    return number if -1 <= number < MAX_OFFSET else None
 
 
 def _end(session: LiveSession) -> int:

@@ -35,11 +35,9 @@ class ChunkSchema(faust.Schema):
     """Passes keys and values through untouched: a chunk's value is a list, not bytes."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
-        """The key as it is."""
         return message.key
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
-        """The list of records as it is."""
         return message.value
 
 
@@ -50,7 +48,7 @@ class ChunkConsumer(Consumer):
         super().__init__(*args, **kwargs)
         # (partition, first offset) → last offset, from fetch until commit.
         self._last: dict[tuple[TP, int], int] = {}
-        # What is to be handed over next, which is behind aiokafka's own position when one of its fetches failed.
+        # The next offset to hand over, which is behind aiokafka's own position after a failed fetch.
         self._next: dict[TP, int] = {}
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:
@@ -69,19 +67,19 @@ class ChunkConsumer(Consumer):
         }
 
     async def _read_otherwise(self) -> dict[TP, list[Any]]:
-        """What comes next of every source partition, by another client, since aiokafka would fail for ever."""
+        """The next records of every source partition, by another client, since aiokafka would fail for ever."""
         wanted = {tp.partition: offset for tp, offset in self._next.items() if tp in self.assignment()}
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, self.transport.read, wanted)
         topic = self.transport.source_topic
         for partition, offset in wanted.items():
             batch = found.get(partition)
-            # Also where nothing was found: aiokafka has dropped what it had fetched along with the record.
+            # Also where nothing was found: aiokafka has dropped what it had fetched with the record.
             await self.seek_wait({TP(topic, partition): batch[-1].offset + 1 if batch else offset})
         return {TP(topic, partition): batch for partition, batch in found.items()}
 
     def _follow_back(self, tp: Any, offset: int) -> None:
-        """Offsets that begin again: Faust would drop the records without a word, and commit none of them."""
+        """Handle offsets that begin again: Faust would silently drop the records, and commit none of them."""
         read = self._read_offset[tp]
         if read is not None and offset < read:
             self._forget({TP(tp.topic, tp.partition)})
@@ -90,7 +88,7 @@ class ChunkConsumer(Consumer):
             self._acked_index[tp].clear()
 
     async def perform_seek(self) -> None:
-        """To where the application wants to go on; where it does not know, to the committed offset."""
+        """Seek to the application's next offset; where it has none, to the committed one."""
         await super().perform_seek()
         for tp in self.assignment():
             if tp.topic != self.transport.source_topic:
@@ -128,7 +126,7 @@ class ChunkConsumer(Consumer):
         acked = self._acked[tp]
         if not acked:
             return None
-        # Chunks of a partition are processed and acked in order, so the highest acked one tells all.
+        # Chunks of a partition are processed and acked in order, so the highest acked one is enough.
         ends = [last for first in acked if (last := self._last.pop((tp, first), None)) is not None]
         acked.clear()
         self._acked_index[tp].clear()
@@ -139,8 +137,9 @@ class ChunkConsumer(Consumer):
             await super()._add_gap(tp, offset_from, offset_to)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget what was under way: whoever owns the partition next starts from the committed offset."""
-        # Faust drops its acks before it waits for the agents, and a chunk that ends then is acked anew: so after.
+        """Forget chunks in flight: the next owner of the partition starts from the committed offset."""
+        # Faust drops its acks before it waits for the agents, and a chunk that ends then is acked again: so do this
+        # after.
         await super().on_partitions_revoked(revoked)
         self._forget(revoked)
 
@@ -156,7 +155,7 @@ class ChunkConsumer(Consumer):
 
 
 NextOffset = Callable[[int], int | None]
-"""From a partition to the offset at which reading it goes on; None: at the committed one."""
+"""From a partition to the offset to resume at; None: the committed one."""
 
 
 Read = Callable[[Mapping[int, int]], dict[int, list[Any]]]
@@ -164,7 +163,7 @@ Read = Callable[[Mapping[int, int]], dict[int, list[Any]]]
 
 
 class ChunkTransport(Transport):
-    """Makes the consumer above Faust's. The attributes are set by the application before it starts."""
+    """Makes Faust use the consumer above. The application sets the attributes before it starts."""
 
     Consumer = ChunkConsumer
     source_topic: str

@@ -1,4 +1,4 @@
-"""The event ids of one key that are remembered, so that a repeated click is known: bounded, and in blocks.
+"""The remembered event ids of one key, which recognize a repeated click: bounded, and in blocks.
 
 Ids are kept in the order in which they came, each with the minute of stream time at which it came. Every `BLOCK` ids
 are sealed into a block, which never changes and is a changelog record of its own; the ids after the last block are
@@ -21,37 +21,39 @@ MINUTE_MS: Final = 60_000
 
 
 class EventIds:
-    """The ids of one key, as 16-byte digests. `first` and `next` are the numbers of the oldest and of the next block."""
+    """The ids of one key, as 16-byte digests.
 
-    __slots__ = ("_minutes", "_newest", "_recent", "_unsaved", "first", "next")
+    `first` and `next` are the numbers of the oldest and of the next block; `recent` has the ids after the last block,
+    with their minutes; `newest` is the minute of the last id, -1 without any.
+    """
+
+    __slots__ = ("_newest", "_sealed", "_unsaved", "first", "newest", "next", "recent")
 
     def __init__(self, first: int = 0) -> None:
         self.first = first
         self.next = first
-        self._minutes: dict[bytes, int] = {}
-        self._recent = 0
+        self.newest = -1
+        self.recent: dict[bytes, int] = {}
+        # The ids of all blocks, in order; None for the many keys that never fill one.
+        self._sealed: dict[bytes, int] | None = None
         # The minute of each block's last id; and the numbers of blocks that are not on the changelog yet.
         self._newest: deque[int] | None = None
         self._unsaved: list[int] | None = None
 
     def __contains__(self, digest: bytes) -> bool:
-        return digest in self._minutes
+        return digest in self.recent or (self._sealed is not None and digest in self._sealed)
 
     def __len__(self) -> int:
-        return len(self._minutes)
-
-    @property
-    def newest(self) -> int:
-        """The minute of the last id, -1 without any."""
-        return next(reversed(self._minutes.values()), -1)
+        return len(self.recent) + len(self._sealed or ())
 
     def add(self, digest: bytes, minute: int) -> int:
-        """Remember an id that is not known; minutes never go back. Returns how many ids were given up for it."""
-        self._minutes[digest] = minute
-        self._recent += 1
-        if self._recent < BLOCK:
+        """Remember a new id; minutes never go back. Returns how many ids were dropped for it."""
+        self.recent[digest] = self.newest = minute
+        if len(self.recent) < BLOCK:
             return 0
-        self._recent = 0
+        self._sealed = self._sealed or {}
+        self._sealed |= self.recent
+        self.recent = {}
         self._newest = self._newest or deque()
         self._unsaved = self._unsaved or []
         self._newest.append(minute)
@@ -70,10 +72,6 @@ class EventIds:
             self._drop()
         return dropped
 
-    def recent(self) -> dict[bytes, int]:
-        """The ids after the last block, with their minutes."""
-        return dict(reversed(list(islice(reversed(self._minutes.items()), self._recent))))
-
     def unsaved(self) -> list[tuple[int, dict[bytes, int]]]:
         """(number, ids) of the blocks that are not on the changelog; from then on they count as written."""
         kept = [number for number in self._unsaved or () if number >= self.first]
@@ -81,37 +79,40 @@ class EventIds:
         if not kept:
             return []
         start = (kept[0] - self.first) * BLOCK
-        ids = islice(self._minutes.items(), start, start + len(kept) * BLOCK)
+        ids = islice((self._sealed or {}).items(), start, start + len(kept) * BLOCK)
         return [(number, dict(islice(ids, BLOCK))) for number in kept]
 
     def all_unsaved(self) -> None:
-        """Let `unsaved` give every block once more."""
+        """Make `unsaved` return every block once more."""
         if self.next > self.first:
             self._unsaved = list(range(self.first, self.next))
 
     def restore(self, blocks: Mapping[int, dict[bytes, int]], number: int, recent: dict[bytes, int]) -> None:
         """Fill an empty memory: saved blocks by number, the number of the block after them, and the ids after those.
 
-        A block that is missing or damaged, and those before it, are left out: each of theirs may count twice.
+        A block that is missing or damaged, and those before it, are left out: their clicks may count twice.
         """
         whole: list[dict[bytes, int]] = []
         while len(ids := blocks.get(number - len(whole) - 1, {})) == BLOCK and len(whole) < MAX_BLOCKS:
             whole.append(ids)
+        sealed: dict[bytes, int] = {}
         for ids in reversed(whole):
-            self._minutes.update(ids)
-        if len(self._minutes) != BLOCK * len(whole):  # an id in two blocks: not written by us
-            self._minutes.clear()
+            sealed |= ids
+        if len(sealed) != BLOCK * len(whole):  # an id in two blocks: no enricher wrote that
+            sealed = {}
             whole = []
         if whole:
             self._newest = deque(max(ids.values()) for ids in reversed(whole))
+            self._sealed, self.newest = sealed, self._newest[-1]
         self.first, self.next = number - len(whole), number
         for digest, minute in recent.items():
-            if digest not in self._minutes:
+            if digest not in self:
                 self.add(digest, minute)
 
     def _drop(self) -> None:
         assert self._newest is not None
-        for digest in list(islice(self._minutes, BLOCK)):
-            del self._minutes[digest]
+        assert self._sealed is not None
+        for digest in list(islice(self._sealed, BLOCK)):
+            del self._sealed[digest]
         self._newest.popleft()
         self.first += 1

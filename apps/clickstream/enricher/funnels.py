@@ -8,7 +8,7 @@ help. Strictly after, so that one click never counts for two steps. The SQL ware
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from clickstream.contracts.pages import matcher
@@ -29,12 +29,8 @@ class FunnelBook:
             (funnel.name, [(number, matcher(step.page)) for number, step in enumerate(funnel.steps, 1)])
             for funnel in funnels
         ]
+        self._last = [(name, len(steps)) for name, steps in self._steps]
         self._cache: dict[str, tuple[tuple[str, int], ...]] = {}
-
-    @property
-    def names(self) -> list[str]:
-        """The funnels' names."""
-        return [name for name, _ in self._steps]
 
     def matches(self, path: str) -> tuple[tuple[str, int], ...]:
         """(funnel, step) for every step that a view of this path is."""
@@ -45,6 +41,10 @@ class FunnelBook:
             found = tuple((name, number) for name, steps in self._steps for number, matches in steps if matches(path))
             self._cache[path] = found
         return found
+
+    def reached(self, hits: Mapping[str, list[Hit]]) -> dict[str, int]:
+        """By every funnel's name, the furthest step of a session with these views by funnel."""
+        return {name: furthest_step(hits[name], last) if name in hits else 0 for name, last in self._last}
 
 
 def add_hit(hits: list[Hit], hit: Hit) -> None:
@@ -64,13 +64,15 @@ def merge_hits(hits: list[Hit], others: list[Hit]) -> None:
         _thin(hits)
 
 
-def furthest_step(hits: list[Hit]) -> int:
-    """The number of steps that were reached in order; 0 when not even the first was."""
+def furthest_step(hits: list[Hit], last: int) -> int:
+    """The number of steps that were reached in order, of a funnel that has `last`; 0 when not even the first was."""
     reached, after = 0, -1
     # Sorted by time, so the first view of the wanted step that is later than the last reached one is the earliest.
     for time, step in hits:
         if step == reached + 1 and time > after:
             reached, after = step, time
+            if reached == last:
+                break
     return reached
 
 

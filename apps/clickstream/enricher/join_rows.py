@@ -1,4 +1,4 @@
-"""From the bytes of a joined topic's record to a key and a row, whatever the bytes are.
+"""From the bytes of a joined topic's record to a key and a row; invalid bytes give None.
 
 A key is UTF-8 text, a value a JSON object; nested values are kept as compact JSON text.
 """
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from clickstream.contracts.text import without_nul
 from clickstream.enricher.enrichments.join import Row
 
 MAX_ROW: Final = 16_384
@@ -27,7 +28,7 @@ def read_row(value: bytes) -> Row | None:
         found: Any = msgspec.json.decode(value)
         if not isinstance(found, dict):
             return None
-        row = {_clean(name): _flat(field) for name, field in found.items()}
+        row = {without_nul(name): _flat(field) for name, field in found.items()}
         return row if len(msgspec.json.encode(row)) <= MAX_WRITTEN else None
     except (ValueError, OverflowError, RecursionError):  # also UnicodeDecodeError and msgspec's
         return None
@@ -43,10 +44,5 @@ def read_key(key: bytes) -> str | None:
 
 def _flat(field: Any) -> str | int | float | bool | None:
     if isinstance(field, dict | list):
-        return _clean(msgspec.json.encode(field).decode())
-    return _clean(field) if isinstance(field, str) else field
-
-
-def _clean(text: str) -> str:
-    """Without NUL, which PostgreSQL cannot store."""
-    return text.replace("\0", "\ufffd")
+        return without_nul(msgspec.json.encode(field).decode())
+    return without_nul(field) if isinstance(field, str) else field

@@ -2,12 +2,12 @@
 
 A plain consumer with `assign()` reads every partition to its end before the first click, then a thread of its own keeps
 the rows up to date, so that a changed catalogue shows in the next clicks. It is no Faust table: those keep or lose rows
-across rebalances. While the brokers are away the last known rows are served; `staleness` tells for how long. A topic
-that was deleted and created again is read anew; the old rows are served until its end is reached, and then gone.
+across rebalances. While no broker answers the last known rows are served; `staleness` says for how long. A topic that
+was deleted and created again is read from its beginning; the old rows are served until its end is reached.
 
-A record without a value removes its row. What is no row is counted and ignored, so that one bad record cannot stop a
-pipeline. Deliberately absent: a limit on the number of rows, since a table without some of its rows would be wrong in
-silence (watch the `rows` gauge).
+A record without a value removes its row. Invalid records are counted and ignored, so that one cannot stop a pipeline.
+The number of rows is deliberately unlimited: a table without some of its rows would be silently wrong (watch the `rows`
+gauge).
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from typing import Final
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from clickstream.contracts.kafka import client_config, reader_config
 from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.enrichments.join import Row
 from clickstream.enricher.join_rows import read_key, read_row
+from clickstream.runtime.kafka import NO_GROUP, client_config, reader_config
 
 log: Final = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 10.0
-"""Between two looks at the topic: is a broker there, is it the same topic, are there new partitions."""
+"""Between two checks of the topic: whether a broker answers, its id, new partitions."""
 _POLL_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 5.0
 _BATCH: Final = 1_000
@@ -48,7 +49,7 @@ class JoinError(Exception):
 
 
 class JoinTable:
-    """The rows of one join's topic. Made empty; `load` fills it and keeps it so until `close`.
+    """The rows of one join's topic. `load` fills it and keeps it up to date until `close`.
 
     Readers in other threads are safe: a row is never changed, only replaced.
     """
@@ -70,21 +71,24 @@ class JoinTable:
         self._fresh_at = time.monotonic()
         self._partitions: set[int] = set()
         self._at_end: set[int] = set()
+        self._reached: dict[int, int] = {}
+        """The offset up to which each partition was read."""
+        self._owed: dict[int, int] = {}
+        """Partitions that had more at the last look, and up to where they were read then."""
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._admin = AdminClient(client_config(kafka, client_id), logger=log)
-        self._consumer = Consumer(
-            reader_config(kafka, client_id) | {"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": _QUEUED_KBYTES},
-            logger=log,
-        )
+        self._admin = AdminClient(client_config(kafka, client_id))
+        self._config = reader_config(kafka, client_id) | {
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": _QUEUED_KBYTES,
+        }
+        self._consumer = Consumer(self._config)
 
     def get(self, key: str, /) -> Row | None:
-        """The row of a key as it stands now."""
         return self._get(key)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
         return len(self._rows)
 
     @property
@@ -93,7 +97,10 @@ class JoinTable:
         return time.monotonic() - self._fresh_at
 
     def load(self, timeout: float) -> None:
-        """Read the topic to its end, then go on in the background. Raises JoinError: missing, unreachable, or too slow."""
+        """Read the topic to its end, then follow it in the background.
+
+        Raises JoinError: missing, unreachable, or too slow.
+        """
         deadline = time.monotonic() + timeout
         self._begin(*self._find(timeout))
         while self._reading is not None:
@@ -126,7 +133,7 @@ class JoinTable:
                 self._closing.wait(_POLL_SECONDS)
 
     def _look(self) -> None:
-        """Take new partitions in; the table is fresh when a broker answers and every partition is at its end."""
+        """Add new partitions; the table is fresh when a broker answers and every partition is at its end."""
         self._tell_ignored()
         try:
             topic_id, found = self._find(_REQUEST_SECONDS)
@@ -135,14 +142,40 @@ class JoinTable:
             return
         if topic_id != self._topic_id:
             log.warning(
-                "join table: the topic was created anew; reading it from its beginning, serving the old rows until its end",
+                "join table: the topic was created anew; reading it from its beginning, serving the old rows until "
+                "its end",
                 extra={"fields": {"join": self.name, "topic": self._topic}},
             )
             self._begin(topic_id, found)
         elif found - self._partitions:
             self._assign(found - self._partitions)
+        elif stuck := self._stuck():
+            # librdkafka may stop to fetch a partition after its broker was away, without a word.
+            log.warning(
+                "join table: nothing was read for %.0f s from partitions that hold more; reading the topic anew",
+                self._look_seconds,
+                extra={"fields": {"join": self.name, "topic": self._topic, "partitions": stuck}},
+            )
+            self._begin(topic_id, found)
         elif self._at_end == self._partitions:
             self._fresh_at = time.monotonic()
+
+    def _stuck(self) -> list[int]:
+        """Partitions of which nothing was read since the last look, though they had more then.
+
+        Raises KafkaException.
+        """
+        places = {TopicPartition(self._topic, number): OffsetSpec.latest() for number in self._partitions}
+        answers = self._admin.list_offsets(
+            places, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_SECONDS
+        )
+        reached, before = self._reached, self._owed
+        self._owed = {
+            place.partition: reached.get(place.partition, 0)
+            for place, future in answers.items()
+            if future.result().offset > reached.get(place.partition, 0)
+        }
+        return sorted(number for number, offset in self._owed.items() if before.get(number) == offset)
 
     def _find(self, timeout: float) -> tuple[str, set[int]]:
         """The topic's id and its partitions. Raises JoinError."""
@@ -158,17 +191,20 @@ class JoinTable:
         return str(topic.topic_id), {partition.id for partition in topic.partitions}
 
     def _begin(self, topic_id: str, partitions: set[int]) -> None:
-        """Read the topic from its beginning, beside the rows that there are."""
+        """Read the topic from its beginning, while the current rows are served."""
         self._topic_id = topic_id
         self._reading = {}
         if self._partitions:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in self._partitions])
+            # A consumer that knows the old topic may never fetch from the new one (confluentinc/librdkafka#4898).
+            self._consumer.close()
+            self._consumer = Consumer(self._config)
         self._partitions = set()
         self._at_end = set()
+        self._reached, self._owed = {}, {}
         self._assign(partitions)
 
     def _serve(self) -> None:
-        """What was read to the end takes the place of the rows that there are."""
+        """Replace the rows with what was read to the end."""
         assert self._reading is not None
         self._rows, self._reading = self._reading, None
         self._get = self._rows.get
@@ -188,10 +224,12 @@ class JoinTable:
             error = message.error()
             if error is None:
                 self._at_end.discard(message.partition())
+                self._reached[message.partition()] = message.offset() + 1
                 self._put(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
                 self._at_end.add(message.partition())
-            else:
+                self._reached[message.partition()] = message.offset()
+            elif error.code() != NO_GROUP:
                 log.warning("join table: %s", error.str(), extra={"fields": {"join": self.name}})
         if self._reading is not None and self._at_end == self._partitions:
             self._serve()
@@ -209,7 +247,7 @@ class JoinTable:
             rows[name] = row
 
     def _tell_ignored(self) -> None:
-        """One line for all since the last one: a topic may hold nothing else."""
+        """Log one line for all since the last one: a topic may hold nothing else."""
         last, self._ignored_last = self._ignored_last, None
         if last is not None:
             number, self._ignored_told = self.ignored - self._ignored_told, self.ignored

@@ -1,9 +1,9 @@
 """What a chunk writes to the changelog, and from which offset of the changelog a recovery must read.
 
-A compacted topic still holds hours of records. So every key is written again now and then, even when nothing happens to
-it: in *rounds*, spread over the chunks, each of which adds no more bytes than the chunk's own changes. When a round is
-over, everything that stands lies behind the offset at which the round began, and recovery reads from there: its cost
-follows the size of the state, not the traffic of the day or the brokers' cleaning.
+A compacted topic still holds hours of records. So every key is rewritten now and then, even when nothing happens to it:
+in *rounds*, spread over the chunks, adding no more bytes to each than the chunk's own changes. When a round is over,
+all of the state lies behind the offset at which the round began, and recovery reads from there: its cost follows the
+size of the state, not the day's traffic or the brokers' compaction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from clickstream.enricher.changelog import Headers, Record, gone_records, key_records, partition_record
-from clickstream.enricher.sessions import KeyState, PartitionState
+from clickstream.enricher.sessions import KeyState, PartitionState, Settled
 
 LOW: Final = "from"
 """Header of a partition's record: the changelog offset from which a recovery must read."""
@@ -21,9 +21,11 @@ MIN_BYTES: Final = 4 << 20
 
 
 class Journal:
-    """The changelog of one owned partition. `end` is the offset of the partition's last record, None before it is known.
+    """The changelog of one owned partition.
 
-    `low` is where a recovery would have to begin today; None: at the beginning of the topic.
+    `end` is the offset of the partition's last record, None before it is known.
+
+    `low` is where a recovery would have to begin; None: at the beginning of the topic.
     """
 
     def __init__(self, state: PartitionState, low: int | None) -> None:
@@ -35,12 +37,20 @@ class Journal:
         self._bytes = 0
         self._round_bytes = 0
 
-    def changes(self, gone: Iterable[tuple[bytes, KeyState]]) -> list[Record]:
-        """The records of all keys that changed, of those that are gone, and of some whose turn it is in the round."""
-        state, minute = self._state, self._state.horizon_minute
+    def changes(self, gone: Iterable[tuple[bytes, KeyState]], settled: Settled) -> list[Record]:
+        """The records of all keys that changed or are gone, and of the round's next keys.
+
+        `settled` may be behind the state. A recovery reads the clicks after it again: it must find the event ids that
+        they are compared with, and what it makes of them counts more than a deletion of before.
+        """
+        if self._round_from is not None and not self._waiting:
+            # What ended the round precedes, on the changelog, the partition's record that is made next.
+            self.low, self._round_from = self._round_from, None
+            self._bytes = 0
+        state, minute = self._state, self._state.horizon_minute(settled.stream_time)
         records: list[Record] = []
         for key, was in gone:
-            records += gone_records(key, was, state.applied)
+            records += gone_records(key, was, settled.applied)
             self._waiting.pop(key, None)
         for key in state.dirty:
             found = state.keys[key]
@@ -59,11 +69,8 @@ class Journal:
         return partition_record(self._state, headers)
 
     def delivered(self, offset: int) -> None:
-        """The partition's record, and all before it, are on the changelog; `offset` is its own."""
+        """The partition's record is on the changelog, at this offset; called while other changes may be made."""
         self.end = offset
-        if self._round_from is not None and not self._waiting:
-            self.low, self._round_from = self._round_from, None
-            self._bytes = 0
 
     def _next_in_round(self, budget: int, minute: int) -> list[Record]:
         if self._round_from is None:

@@ -1,13 +1,13 @@
-"""What a flow needs from outside before its first click: the country database and the join tables, opened and filled."""
+"""Opens and fills what a flow needs before its first click: the country database and the join tables."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from clickstream.contracts.geoip import GeoIP
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.enricher.flow import Flow
 from clickstream.enricher.join_tables import JoinTable
+from clickstream.runtime.geoip import GeoIP
 
 LOAD_SECONDS: Final = 60.0
 """For each table; its end must be read before the first click."""

@@ -1,20 +1,21 @@
 """The enricher's producer: records go out in stages, and a stage is over when the brokers have all of it.
 
 Idempotent, so that one partition's records keep their order through retries: on the compacted topics the last record
-wins. It waits out an outage of the brokers (`message.timeout.ms` of ten minutes), since nothing can be acked without them.
+wins. It waits through an outage of the brokers (`message.timeout.ms` of ten minutes), since nothing can be acked
+without them.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, Producer
 
-from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.pipeline import Kafka
+from clickstream.runtime.kafka import polled, producer_config
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,17 +34,15 @@ class Output:
 
     def __init__(self, kafka: Kafka, client_id: str) -> None:
         self._failed: list[str] = []
-        self._last: tuple[int, int] | None = None
-        self._producer = Producer(
-            producer_config(kafka, client_id, idempotent=True)
-            | {
-                "message.timeout.ms": PATIENCE_SECONDS * 1_000,
-                "queue.buffering.max.messages": 2 * QUEUED,
-                "batch.num.messages": 10_000,
-                "on_delivery": self._on_error,
-            },
-            logger=logging.getLogger("librdkafka"),
-        )
+        config = polled(producer_config(kafka, client_id, idempotent=True)) | {
+            "message.timeout.ms": PATIENCE_SECONDS * 1_000,
+            "queue.buffering.max.messages": 2 * QUEUED,
+            "batch.num.messages": 10_000,
+            "on_delivery": self._on_error,
+        }
+        # A report is a call of Python for each record. Of success only a few are wanted, those with an offset to know.
+        self._producer = Producer(config | {"delivery.report.only.error": True})
+        self._reporting = Producer(config)
 
     def send(
         self,
@@ -56,7 +55,10 @@ class Output:
         for key, value, headers in records:
             while True:
                 try:
-                    produce(topic, value, key, partition, headers=headers)
+                    if headers:
+                        produce(topic, value, key, partition, headers=headers)
+                    else:  # a third less work
+                        produce(topic, value, key, partition)
                 except BufferError:
                     self.deliver()
                 except KafkaException as error:
@@ -65,23 +67,33 @@ class Output:
                 else:
                     break
 
-    def send_last(
-        self, topic: str, record: tuple[bytes, bytes | None, list[tuple[str, bytes]]], partition: int
-    ) -> tuple[int, int]:
-        """Queue one record, deliver all; its offset, and its time by the brokers' clock (ms) where the topic takes that."""
+    def send_reporting(
+        self,
+        topic: str,
+        record: tuple[bytes, bytes | None, list[tuple[str, bytes]]],
+        partition: int,
+        delivered: Callable[[int, int], None],
+    ) -> None:
+        """Queue one record. `deliver` then calls `delivered` with its offset, and its time by the brokers' clock (ms).
+
+        Its order among other records of the partition is open until those before it are delivered.
+        """
+
+        def report(error: KafkaError | None, message: Any) -> None:
+            self._on_error(error, message)
+            if error is None:
+                kind, at = message.timestamp()
+                delivered(message.offset(), 0 if kind == TIMESTAMP_NOT_AVAILABLE else at)
+
         key, value, headers = record
-        self._last = None
-        self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=self._on_last)
-        self.deliver()
-        assert self._last is not None, "a delivered record has been reported"
-        return self._last
+        self._reporting.produce(topic, value, key, partition, headers=headers, on_delivery=report)
 
     def deliver(self) -> None:
         """Block until everything that was sent is on all in-sync replicas. Raises OutputError."""
         began = told = time.monotonic()
-        left = len(self._producer)
+        left = len(self._producer) + len(self._reporting)
         while left and not self._failed:
-            before, left = left, self._producer.flush(1.0)
+            before, left = left, self._producer.flush(1.0) + self._reporting.flush(1.0)
             now = time.monotonic()
             if left < before:
                 began = now
@@ -98,9 +110,3 @@ class Output:
     def _on_error(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(f"{message.topic()}: {error.str()}")
-
-    def _on_last(self, error: KafkaError | None, message: Any) -> None:
-        self._on_error(error, message)
-        if error is None:
-            kind, at = message.timestamp()
-            self._last = (message.offset(), 0 if kind == TIMESTAMP_NOT_AVAILABLE else at)

@@ -1,9 +1,11 @@
-"""The partitions that this worker owns: their state, recovered at assignment, and a chunk's way through it.
+"""The partitions assigned to this worker: their state, recovered at assignment, and the processing of a chunk.
 
 The order of writes is the delivery promise (docs/adr/0001): a chunk's output is delivered → the changed keys' changelog
-records and, last, the partition's own are delivered → the chunk may be acked.
+records and, last, the partition's own are delivered → the chunk may be acked. `fold` and `deliver` are two threads'
+work: while the brokers take what follows from some chunks, the next ones are folded, so that the state in memory is
+ahead of the changelog by the pieces that are under way (docs/adr/0022).
 
-`process` and `tick` block and are called from one thread at a time, `assign` from another; `drop` never waits.
+`fold`, `deliver`, `tick` and `assign` block; `drop` never waits.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.names import Names
+from clickstream.enricher.changelog import Record
 from clickstream.enricher.journal import Journal
-from clickstream.enricher.measures import Measures
+from clickstream.enricher.metrics import Metrics
 from clickstream.enricher.output import Output
 from clickstream.enricher.processing import Effects, Processing
-from clickstream.enricher.sessions import PartitionState
+from clickstream.enricher.sessions import NOTHING_SETTLED, PartitionState, Settled
 from clickstream.enricher.source import Look, Position, mark, position_after
 
 log: Final = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ log: Final = logging.getLogger(__name__)
 IDLE_SECONDS: Final = 60
 """How long a partition must have had nothing to read before the clock may advance its stream time."""
 BASE: Final = "base"
-"""Header of a partition's record: what is added to the topic's offsets (source.py)."""
+"""Header of a partition's record: the base of logical offsets (source.py)."""
 MARK: Final = "mark"
 """Header of a partition's record: the mark of the source record that was applied last."""
 
@@ -42,27 +45,74 @@ class ChunkError(Exception):
 class Owned:
     """One owned partition.
 
-    `next` is the topic's own offset that the next chunk should start with.
+    `next` is the topic's own offset that the next chunk should start with; `done` is where a restart would begin, and
+    `timestamp` the time (ms) of the record before it. `under_way` is the number of pieces in between.
+    `settled` is how far the changelog is.
     `mark` is that of the last applied record. `clock` is a time by the brokers' clock (ms), and when it was
-    that (monotonic seconds). `read_at` is when the last chunk ended (monotonic seconds), `timestamp` its last
-    record's time (ms).
+    that (monotonic seconds). `read_at` is when the last chunk ended (monotonic seconds).
     """
 
     state: PartitionState
     journal: Journal
     next: int = 0
+    done: int = 0
+    under_way: int = 0
+    settled: Settled = NOTHING_SETTLED
     base: int = 0
     mark: bytes | None = None
     clock: tuple[int, float] = (0, 0.0)
     read_at: float = 0.0
     timestamp: int = 0
 
+    def record(self) -> Record:
+        """The partition's own record for the changelog, as of now."""
+        headers: list[tuple[str, bytes]] = []
+        if self.base:
+            headers.append((BASE, b"%d" % self.base))
+        if self.mark is not None:
+            headers.append((MARK, self.mark))
+        return self.journal.partition(headers)
+
+    def recorded(self, offset: int, at: int) -> None:
+        """Its own record is on the changelog, at this offset, since `at` by the brokers' clock (ms)."""
+        self.journal.delivered(offset)
+        self.clock = (at, time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What follows from a chunk, or from closing some sessions before it: in memory applied, on its way to the brokers.
+
+    `changes` are the keys' changelog records, `record` is the partition's own. `chunk`: the records are all folded.
+    """
+
+    partition: int
+    owned: Owned
+    effects: Effects
+    changes: list[Record]
+    record: Record
+    settles: Settled
+    next: int
+    timestamp: int
+    chunk: bool
+
+
+class Stages(NamedTuple):
+    """Pieces on their way, each group a stage behind the next: their output, their changes, their partitions' records.
+
+    A stage is under way when the one before it is delivered; the stages of different groups travel together.
+    """
+
+    output: Sequence[Piece] = ()
+    changes: Sequence[Piece] = ()
+    records: Sequence[Piece] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A partition's state as its changelog has it, where to read on, and what on the changelog was no record of ours.
+    """A partition's state as its changelog has it, where to resume, and the foreign records on the changelog.
 
-    Of `foreign` such records the first are in `bad_rows`.
+    `foreign` is their number; the first are in `bad_rows`.
     """
 
     owned: Owned
@@ -72,10 +122,10 @@ class Recovered:
 
 
 class Recovery(Protocol):
-    """Looks things up in Kafka. Blocking; raises RecoveryError, SourceError."""
+    """Look-ups in Kafka. Blocking; raises RecoveryError, TopicReadError."""
 
     def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
-        """The partitions as their changelog has them. Calls `go_on` while it reads; answers anything when that is False."""
+        """The partitions as their changelog has them. Calls `go_on` while it reads; incomplete once that is False."""
         ...
 
     def changelog_ends(self, partitions: Collection[int]) -> dict[int, int]:
@@ -88,33 +138,36 @@ class Recovery(Protocol):
 
 
 class Partitions:
-    """All owned partitions. `guard` raises when this process has been asleep."""
+    """All owned partitions. `guard` raises when this process was paused."""
 
     def __init__(
         self,
         names: Names,
         processing: Processing,
         output: Output,
-        measures: Measures,
+        metrics: Metrics,
         recovery: Recovery,
         guard: Callable[[], None],
     ) -> None:
         self._names = names
         self._processing = processing
         self._output = output
-        self._measures = measures
+        self._metrics = metrics
         self._recovery = recovery
         self._guard = guard
         self._owned: dict[int, Owned] = {}
         self._before: dict[int, Owned] = {}
         self._generation = 0
-        self._lock = threading.Lock()
+        self._stages = Stages()
+        # Both, in this order, where a state is read or changed and what follows is written at once.
+        self._folding = threading.Lock()
+        self._delivering = threading.Lock()
 
     def assign(self, partitions: Collection[int], progress: Callable[[], None]) -> bool:
-        """Own exactly these partitions, their state as the changelog has it. False: revoked again meanwhile.
+        """Own exactly these partitions, with their state from the changelog. False: revoked meanwhile.
 
-        What was owned before and was written to by nobody since is kept as it is. Calls `progress` while it reads. Raises RecoveryError, SourceError,
-        OutputError.
+        What was owned before and has not been written to since is kept. Calls `progress` while it reads. Raises
+        RecoveryError, TopicReadError, OutputError.
         """
         generation, started = self._generation, time.monotonic()
 
@@ -124,7 +177,7 @@ class Partitions:
 
         kept = self._unchanged(partitions)
         recovered = self._recovery.recover([p for p in partitions if p not in kept], go_on)
-        with self._lock:
+        with self._folding, self._delivering:
             if generation != self._generation:
                 return False
             owned = kept | {partition: found.owned for partition, found in recovered.items()}
@@ -132,12 +185,12 @@ class Partitions:
                 self._begin(partition, found)
             for partition, each in owned.items():
                 each.read_at = time.monotonic()
-                # The first record of an owner tells the time by the brokers' clock, and where the changelog stands.
+                # An owner's first record gives the time by the brokers' clock, and the changelog's end.
                 self._guard()
                 self._write_partition(partition, each)
             self._before = {}
             self._owned = owned
-            if generation != self._generation:  # revoked while we wrote: whoever it was given to reads what is newer
+            if generation != self._generation:  # revoked meanwhile: the next owner reads what is newer
                 self._owned = {}
                 return False
         fields = {
@@ -150,58 +203,91 @@ class Partitions:
         return True
 
     def drop(self) -> None:
-        """Own nothing. What was owned is kept aside: it may be ours again, unchanged, at the next assignment."""
+        """Own nothing. The state is kept aside: the next assignment may bring it back unchanged."""
         self._generation += 1
         self._before, self._owned = self._before | self._owned, {}
 
-    def process(self, records: list[Any]) -> None:
-        """Process one chunk to the point where it may be acked.
+    def fold(self, records: list[Any]) -> Piece:
+        """Fold a chunk, or what is to be closed before it; call it again with the same until it is the chunk's piece.
 
-        Raises ChunkError, OutputError, PausedError, SourceError.
+        Each piece must be given to `deliver`, in order. Raises ChunkError, TopicReadError.
         """
         first, last = records[0], records[-1]
-        with self._lock:
+        with self._folding:
             owned = self._owned.get(first.partition)
             if owned is None:
                 msg = f"a chunk of partition {first.partition}, which is not owned"
                 raise ChunkError(msg)
             if first.offset != owned.next:
                 self._jumped(first.partition, owned, first.offset)
-            self._close(first.partition, owned)
+            effects = self._processing.close(owned.state, owned.settled)
+            if effects is not None:
+                return self._piece(first.partition, owned, effects)
             effects = self._processing.chunk(owned.state, records, owned.base)
             if owned.state.applied == last.offset + owned.base:
                 owned.mark = mark(last.key, last.value)
-            self._write(first.partition, owned, effects)
             owned.next = last.offset + 1
             owned.read_at = time.monotonic()
-            owned.timestamp = last.timestamp
-        self._measures.count(effects, self._processing.codes(effects))
+            return self._piece(first.partition, owned, effects, last)
+
+    def deliver(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """Send the output of these pieces, and the next stages of those before. Returns those that are through.
+
+        Their chunks may be acked. To be called, also with nothing, while `under_way`. Raises OutputError, PausedError.
+        """
+        with self._delivering:
+            self._stages = stages = Stages(pieces, self._stages.output, self._stages.changes)
+            output, names = self._output, self._names
+            if stages.changes or stages.records:
+                # The state only while this process still owns it: one that was stopped may have lost the partition.
+                self._guard()
+            for piece in stages.records:
+                self._send_record(piece.partition, piece.owned, piece.record)
+            for piece in stages.changes:
+                output.send(names.enricher_changelog, piece.changes, piece.partition)
+            for piece in stages.output:
+                self._send_output(piece.effects)
+            output.deliver()
+            for piece in stages.records:
+                piece.owned.settled = piece.settles
+                piece.owned.done = piece.next
+                if piece.chunk:
+                    piece.owned.timestamp = piece.timestamp
+                piece.owned.under_way -= 1
+        for piece in stages.records:
+            self._metrics.count(piece.effects, self._processing.codes(piece.effects))
+        return stages.records
+
+    @property
+    def under_way(self) -> bool:
+        """Whether pieces that were given to `deliver` are not through yet."""
+        return bool(self._stages.output or self._stages.changes)
 
     def tick(self, ends: dict[int, int]) -> None:
-        """Close what is over on partitions that have been idle for a while; `ends` maps a partition to its end offset.
+        """Close finished sessions on idle partitions; `ends` maps a partition to its end offset.
 
-        The only use of a clock in the enricher: never during a backlog, and it is the brokers', carried on from the
-        last time that they told it.
+        The only use of a clock in the enricher: never during a backlog, and it is the brokers' clock, carried on from
+        the last time that it was read.
         """
-        with self._lock:
+        with self._folding, self._delivering:
             for partition, owned in list(self._owned.items()):
                 now, state = time.monotonic(), owned.state
-                if ends.get(partition) != owned.next or now - owned.read_at < IDLE_SECONDS:
+                if ends.get(partition) != owned.done or owned.under_way or now - owned.read_at < IDLE_SECONDS:
                     continue
                 told, since = owned.clock
                 target = told + int((now - since - IDLE_SECONDS) * 1_000)
                 if not state.anything_due(target):
                     continue
                 state.stream_time = max(state.stream_time, target)
-                # First the stream time for good, then what follows from it: a replay must not see an earlier one.
+                # First persist the stream time, then what follows from it: a replay must not see an earlier one.
                 self._guard()
                 self._write_partition(partition, owned)
                 self._close(partition, owned)
 
     def positions(self) -> Iterator[tuple[int, int, int]]:
-        """(partition, next offset, last record's timestamp in ms) of every owned partition."""
+        """(partition, offset after what is through, that record's time in ms) of every owned partition."""
         for partition, owned in list(self._owned.items()):
-            yield partition, owned.next, owned.timestamp
+            yield partition, owned.done, owned.timestamp
 
     def next_offset(self, partition: int) -> int | None:
         """The topic's own offset from which a partition is to be read; None if it is not owned."""
@@ -214,13 +300,14 @@ class Partitions:
         return {
             partition: owned
             for partition, owned in before.items()
-            if owned.journal.end is not None and ends.get(partition) == owned.journal.end + 1
+            if not owned.under_way and owned.journal.end is not None and ends.get(partition) == owned.journal.end + 1
         }
 
     def _begin(self, partition: int, found: Recovered) -> None:
         if found.foreign:
             log.error(
-                "the changelog holds records that no enricher wrote; they are ignored, and the first go to dead-letters",
+                "the changelog holds records that no enricher wrote; they are ignored, and the first go to "
+                "dead-letters",
                 extra={
                     "fields": {
                         "topic": self._names.enricher_changelog,
@@ -231,12 +318,17 @@ class Partitions:
             )
         letters = ((None, row.value(), row.headers()) for row in found.bad_rows)
         self._output.send(self._names.dead_letters, letters)
-        self._measures.foreign(found.foreign)
+        self._metrics.foreign(found.foreign)
+        self._metrics.owns(partition)
         self._tell(partition, found.owned.state.applied - found.owned.base, found.position)
-        found.owned.next, found.owned.base = found.position.next, found.position.base
+        found.owned.next = found.owned.done = found.position.next
+        found.owned.base = found.position.base
 
     def _jumped(self, partition: int, owned: Owned, offset: int) -> None:
-        """A chunk does not begin where the last one ended: take note of what happened to the topic. Raises ChunkError."""
+        """Handle a chunk that does not begin where the last one ended: find out what happened to the topic.
+
+        Raises ChunkError.
+        """
         applied = owned.state.applied
         look = self._recovery.look(partition, owned.next if offset > owned.next else applied - owned.base)
         if offset > owned.next:
@@ -266,41 +358,50 @@ class Partitions:
                 " beginning; clicks that are known already are not counted again",
                 extra={"fields": fields},
             )
-            self._measures.replaced(partition)
+            self._metrics.replaced(partition)
         elif position.skipped:
             log.error(
                 "records were deleted before they could be read, and are lost: the retention is shorter than the lag",
                 extra={"fields": fields | {"skipped": position.skipped}},
             )
-            self._measures.skipped(partition, position.skipped)
+            self._metrics.skipped(partition, position.skipped)
 
     def _close(self, partition: int, owned: Owned) -> None:
-        """Close what is over by the persisted stream time, in pieces: after an idle night that may be a million sessions."""
-        while (effects := self._processing.close(owned.state)) is not None:
-            self._write(partition, owned, effects)
+        """Close sessions that are over by the persisted stream time, in pieces: there may be a million."""
+        while (effects := self._processing.close(owned.state, owned.settled)) is not None:
+            self._send_output(effects)
+            self._output.deliver()
+            changes = owned.journal.changes(effects.gone, owned.settled)
+            self._guard()
+            self._output.send(self._names.enricher_changelog, changes, partition)
+            self._output.deliver()
+            self._write_partition(partition, owned)
 
-    def _write(self, partition: int, owned: Owned, effects: Effects) -> None:
+    def _piece(self, partition: int, owned: Owned, effects: Effects, last: Any = None) -> Piece:
+        """`last` is a chunk's last record; None: sessions were closed."""
+        owned.under_way += 1
+        return Piece(
+            partition,
+            owned,
+            effects,
+            owned.journal.changes(effects.gone, owned.settled),
+            owned.record(),
+            owned.state.to_settle,
+            owned.next,
+            0 if last is None else last.timestamp,
+            last is not None,
+        )
+
+    def _send_output(self, effects: Effects) -> None:
         output, names = self._output, self._names
-        # 1. The output.
         output.send(names.enriched_clicks, effects.enriched)
         output.send(names.sessions, effects.sessions)
         output.send(names.dead_letters, ((None, row.value(), row.headers()) for row in effects.dead_letters))
-        output.deliver()
-        # 2. The state, if it is still ours to write: a process that was stopped meanwhile may have lost the partition.
-        changes = owned.journal.changes(effects.gone)
-        self._guard()
-        output.send(names.enricher_changelog, changes, partition)
-        output.deliver()
-        # 3. The partition's own record: from now on all of it counts.
-        self._write_partition(partition, owned)
 
     def _write_partition(self, partition: int, owned: Owned) -> None:
-        headers: list[tuple[str, bytes]] = []
-        if owned.base:
-            headers.append((BASE, b"%d" % owned.base))
-        if owned.mark is not None:
-            headers.append((MARK, owned.mark))
-        record = owned.journal.partition(headers)
-        offset, at = self._output.send_last(self._names.enricher_changelog, record, partition)
-        owned.journal.delivered(offset)
-        owned.clock = (at, time.monotonic())
+        self._send_record(partition, owned, owned.record())
+        self._output.deliver()
+        owned.settled = owned.state.to_settle
+
+    def _send_record(self, partition: int, owned: Owned, record: Record) -> None:
+        self._output.send_reporting(self._names.enricher_changelog, record, partition, owned.recorded)

@@ -1,7 +1,7 @@
 """Notices that the whole process was stopped for a while (SIGSTOP, a frozen machine, a suspended VM).
 
-Kafka has given the partitions of such a process away meanwhile. What it still wants to write is old: it must not touch
-the changelog, but end and start again. A slow chunk is something else: the heartbeat goes on, and so does the thread here.
+Kafka has reassigned the partitions of such a process meanwhile. What it would write is outdated: it must not touch the
+changelog, but restart. A slow chunk is different: the heartbeat continues, and so does the thread here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class PausedError(Exception):
 
 
 class PauseGuard:
-    """Call it to be told by PausedError; `limit` in seconds must be below the Kafka session timeout."""
+    """Raises PausedError when called after a pause; `limit` in seconds must be below the Kafka session timeout."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
@@ -35,7 +35,6 @@ class PauseGuard:
             raise PausedError(msg)
 
     def close(self) -> None:
-        """End the thread."""
         self._stop.set()
 
     def _watch(self) -> None:

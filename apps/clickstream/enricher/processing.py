@@ -1,4 +1,4 @@
-"""From the records of a chunk to everything that they cause: the flow, then the session step, for one partition.
+"""From the records of a chunk to all their effects: the flow, then the session step, for one partition.
 
 Pure but for the state that it folds the records into, and deterministic, so that a replay of the same records gives the
 same output. Nothing is sent here.
@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from clickstream.contracts.clicks import encode_enriched
+from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.dead_letters import BadRow, Origin
-from clickstream.contracts.kafka import TRACEPARENT, header
+from clickstream.contracts.kafka_records import TRACEPARENT, header
 from clickstream.contracts.session_records import encode_session
 from clickstream.enricher.changelog import Record
-from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.flow import Flow
-from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState
+from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState, Settled
 
 log: Final = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ _NO_HEADERS: Final[Headers] = []
 
 @dataclass(slots=True)
 class Effects:
-    """What a chunk causes. `enriched` and `sessions` hold (key, value, headers); `gone` the keys that are over."""
+    """What a chunk causes. `enriched` and `sessions` hold (key, value, headers); `gone` the keys to delete."""
 
     enriched: list[Record] = field(default_factory=list)
     sessions: list[Record] = field(default_factory=list)
@@ -47,7 +46,7 @@ class Effects:
 class Processing:
     """The flow and the session step of a pipeline; `group_by` is `user_id` or `session_id`.
 
-    `hand_on` is given the traceparent of a sampled click and answers the one to send on.
+    `hand_on` maps the traceparent of a sampled click to the one to send on.
     """
 
     def __init__(self, flow: Flow, group_by: str, hand_on: Callable[[str], str] = str) -> None:
@@ -55,12 +54,12 @@ class Processing:
         self._hand_on = hand_on
         self._by_user = group_by == "user_id"
 
-    def close(self, state: PartitionState) -> Effects | None:
-        """Close some of the sessions that are over by the persisted stream time; None when none is left.
+    def close(self, state: PartitionState, settled: Settled | None = None) -> Effects | None:
+        """Close some of the sessions that are over by what is `settled` (sessions.py); None when none is left.
 
-        Goes before a chunk's records, until it answers None.
+        Call it before a chunk's records, until it returns None.
         """
-        closed, gone = state.close_due(CLOSED_AT_ONCE)
+        closed, gone = state.close_due(CLOSED_AT_ONCE, settled)
         if not closed and not gone:
             return None
         return Effects(
@@ -79,35 +78,34 @@ class Processing:
         upserts: dict[str, LiveSession] = {}
         retracted: dict[str, Record] = {}
         last = applied = state.applied
-        # What is read again is left out: it was written down after all that follows from it was delivered.
-        for record in (each for each in records if each.offset + base > applied):
-            last = record.offset + base
-            effects.processed += 1
-            draft = enrich(record)
-            if isinstance(draft, BadRow):
-                effects.dead_letters.append(draft)
+        # Records read again are left out: the state was written after all their output was delivered.
+        for record in records:
+            offset = record.offset + base
+            if offset <= applied:
                 continue
-            key = (draft.user_id if by_user else draft.client_session_id).encode()
-            outcome = apply(key, draft, last)
+            last = offset
+            effects.processed += 1
+            click = enrich(record)
+            if isinstance(click, BadRow):
+                effects.dead_letters.append(click)
+                continue
+            key = (click.user_id if by_user else click.client_session_id).encode()
+            outcome = apply(key, click, last)
             if outcome.duplicate or outcome.applied:
                 effects.duplicates += outcome.duplicate
                 continue
-            if outcome.late or draft.late:
+            if outcome.late or click.late:
                 effects.late += 1
-            headers = _NO_HEADERS
-            if record.headers:
-                traceparent = header(record.headers, TRACEPARENT)
-                if traceparent is not None:
-                    headers = [(TRACEPARENT, self._hand_on(traceparent.decode("latin-1")).encode("latin-1"))]
-            enriched.append((key, encode_enriched(draft.finish(outcome.session, late=outcome.late)), headers))
+            headers = self._onward(record.headers) if record.headers else _NO_HEADERS
+            enriched.append((key, encode_enriched(click.finish(outcome.session, late=outcome.late)), headers))
             if outcome.upsert is not None:
                 upserts[outcome.upsert.id] = outcome.upsert
                 for retraction in outcome.retractions:
-                    # A session that was published before, or in this very chunk: its clicks carry its id either way.
+                    # A session that was published before, or in this chunk: its clicks carry its id either way.
                     upserts.pop(retraction.id, None)
                     retracted[retraction.id] = (retraction.id.encode(), None, retraction.headers())
         effects.sessions += retracted.values()
-        # One record a session and chunk: what it was in between is of no interest to anyone.
+        # One record a session and chunk: nobody needs the states in between.
         for session in upserts.values():
             effects.sessions.append((session.id.encode(), encode_session(state.record(session)), _NO_HEADERS))
         state.applied = last
@@ -115,10 +113,17 @@ class Processing:
         return effects
 
     def codes(self, effects: Effects) -> Counter[str]:
-        """How many dead letters there are of each code."""
+        """Number of dead letters by code."""
         return Counter(row.code for row in effects.dead_letters)
 
-    def _enriched(self, record: Any) -> Draft | BadRow:
+    def _onward(self, headers: Any) -> Headers:
+        """The headers of what is made of a record with these."""
+        traceparent = header(headers, TRACEPARENT)
+        if traceparent is None:
+            return _NO_HEADERS
+        return [(TRACEPARENT, self._hand_on(traceparent.decode("latin-1")).encode("latin-1"))]
+
+    def _enriched(self, record: Any) -> EnrichedClick | BadRow:
         try:
             found = self._flow.enrich(record.value, record.timestamp)
         except Exception as error:  # the flow is pure: nothing is half done, and the next record is another one

@@ -1,7 +1,7 @@
-"""Whether each owned partition moves: the liveness of the enricher, and its lag.
+"""Whether each owned partition makes progress: the liveness of the enricher, and its lag.
 
-A partition that has records to read and does not move is stuck, however busy the others are. A recovery that reads on
-moves. While the brokers are away nothing can move, and for a while restarting would not bring them back.
+A partition that has records to read and makes no progress is stuck, however busy the others are. A recovery that reads
+makes progress. While no broker answers nothing can, and for a while a restart would not help.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 STALLED_SECONDS: Final = 120.0
-"""Without progress for so long, while there is something to read, the process is restarted (Faust's rebalances can stall)."""
+"""Without progress for so long, while there is something to read, the process is restarted (Faust's rebalances can
+stall)."""
 
 AWAY_SECONDS: Final = 900.0
-"""For so long brokers that do not answer are an outage; then this process may be the one that cannot reach them."""
+"""How long unreachable brokers count as an outage; after that, this process may be the one that cannot reach them."""
 
 Positions = Callable[[], Iterable[tuple[int, int, int]]]
 """(partition, next offset, time of the last record in ms) of every owned partition."""
@@ -23,16 +24,26 @@ Positions = Callable[[], Iterable[tuple[int, int, int]]]
 
 @dataclass(slots=True)
 class _Partition:
+    """`moved_at`: monotonic seconds; `level_at`: when nothing was left to read (ms), 0: not since it was assigned."""
+
     position: int
     moved_at: float
+    level_at: float = 0.0
 
 
 class Progress:
-    """Told by the worker what happens, asked by the probes' thread."""
+    """Written by the worker, read by the probes' thread."""
 
-    def __init__(self, positions: Positions, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        positions: Positions,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: monotonic seconds; `wall`: seconds since 1970, as the brokers' times are."""
         self._positions = positions
         self._clock = clock
+        self._wall = wall
         self._away_since: float | None = None
         self._ends: dict[int, int] = {}
         self._partitions: dict[int, _Partition] = {}
@@ -40,22 +51,22 @@ class Progress:
         self._assigned = False
 
     def turn(self) -> None:
-        """Something that is no chunk goes on: a start, a recovery, a rebalance that was completed."""
+        """Note progress without a chunk: a start, a recovery, a completed rebalance."""
         self._turned_at = self._clock()
 
     def revoked(self) -> None:
-        """No partition is ours until `assigned`, which must not take for ever."""
+        """No partition is assigned to this consumer until `assigned`, which must come in time."""
         self._assigned = False
         self._partitions, self._ends = {}, {}
         self.turn()
 
     def assigned(self) -> None:
-        """The state of every partition of ours is there."""
+        """Every assigned partition is recovered."""
         self._assigned = True
         self.turn()
 
     def away(self) -> None:
-        """The brokers do not answer. To be called again and again, until `answered`."""
+        """The brokers do not answer. To be called repeatedly, until `answered`."""
         now = self._clock()
         if self._away_since is None:
             self._away_since = now
@@ -65,18 +76,19 @@ class Progress:
                 partition.moved_at = now
 
     def answered(self) -> None:
-        """The brokers answer."""
         self._away_since = None
 
     def seen_ends(self, ends: dict[int, int]) -> None:
-        """The end offset of every owned partition, as the brokers have just told."""
+        """Note the end offset of every owned partition, as just read from the brokers."""
         now = self._clock()
         self._ends = dict(ends)
         partitions = {}
         for partition, position, _ in self._positions():
             known = self._partitions.get(partition)
-            if known is None or known.position != position or ends.get(partition, 0) <= position:
-                known = _Partition(position, now)
+            level = ends.get(partition, 0) <= position
+            level_at = self._wall() * 1_000 if level else known.level_at if known is not None else 0.0
+            if known is None or known.position != position or level:
+                known = _Partition(position, now, level_at)
             partitions[partition] = known
         self._partitions = partitions
         self._turned_at = now
@@ -92,12 +104,19 @@ class Progress:
             return f"partitions with records to read make no progress: {listed}"
         return None
 
-    def lag(self) -> Iterator[tuple[int, int, float]]:
-        """(partition, records, seconds) behind the end, as of the last look at the ends (about a second ago)."""
-        now = time.time() * 1_000
+    def lag(self) -> Iterator[tuple[int, int, float | None]]:
+        """(partition, records, seconds) behind the end, as of the last reading of the ends (about a second ago).
+
+        The oldest record that waits is not older than the last one that was processed, nor than the last moment at
+        which none waited. Seconds None: neither is known yet.
+        """
+        now = self._wall() * 1_000
         for partition, position, timestamp in self._positions():
             end = self._ends.get(partition)
             if end is None:
                 continue
             records = max(0, end - position)
-            yield partition, records, max(0.0, (now - timestamp) / 1_000) if records and timestamp else 0.0
+            seen = self._partitions.get(partition)
+            since = max(float(timestamp), 0.0 if seen is None else seen.level_at)
+            behind = max(0.0, (now - since) / 1_000) if since else None
+            yield partition, records, behind if records else 0.0

@@ -1,8 +1,8 @@
-"""Reading the enricher's state back from its changelog, and looking up where the source topic stands.
+"""Reads the enricher's state back from its changelog, and looks up offsets of the source topic.
 
-The changelog is read with a plain consumer instead of a Faust table, so that no table of Faust's has to agree with ours
-about what was already read (docs/adr/0002). The last record of a partition says from which offset on it must be read
-(journal.py); without such a record it is read from its beginning.
+The changelog is read with a plain consumer instead of a Faust table, so that Faust's table and this state need not
+agree about what was already read (docs/adr/0002). The last record of a partition says from which offset on it must be
+read (journal.py); without such a record it is read from its beginning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.durations import duration_ms
-from clickstream.contracts.kafka import header, headers_of, reader_config
+from clickstream.contracts.kafka_records import header, headers_of
 from clickstream.contracts.pipeline import Kafka, Pipeline
 from clickstream.enricher.changelog import PARTITION_KEY, Replay
 from clickstream.enricher.funnels import FunnelBook
@@ -31,22 +31,32 @@ from clickstream.enricher.source import (
     look_at,
     position_after,
     position_without_state,
-    watermarks,
 )
+from clickstream.runtime.kafka import NO_GROUP, reader_config
+from clickstream.runtime.topic_reader import TopicReadError, watermarks
 
 TIMEOUT_SECONDS: Final = 60.0
 """Without any progress for so long, a look-up fails."""
 TAIL: Final = 500
 """Records at the end of a changelog partition among which its last partition record is looked for."""
+LONG_TAIL: Final = 50_000
+"""Records at the end of a changelog partition beside a running enricher: its chunk at hand may have written
+thousands."""
 REPORTED: Final = 100
-"""Records of a changelog partition that are no records of ours and are handed on; the others are only counted."""
+"""Foreign records of a changelog partition that are handed on; the others are only counted."""
 
-_PASSING: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})  # noqa: SLF001
-"""Errors that librdkafka gets over by itself once the brokers are back."""
+_PASSING: Final = frozenset(
+    {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, NO_GROUP}  # noqa: SLF001
+)
+"""Errors from which librdkafka recovers by itself once the brokers are back, or that concern no reader."""
 
 
 class RecoveryError(Exception):
     """The changelog could not be read to its end."""
+
+
+class ChangelogPartitionsError(RecoveryError):
+    """The changelog has no place for a partition of raw-clicks; the message says what to run."""
 
 
 @dataclass(slots=True)
@@ -57,11 +67,22 @@ class Reading:
     bad_rows: list[BadRow] = field(default_factory=list)
 
 
-class ChangelogReader:
-    """Reads partitions of one changelog topic. Methods raise RecoveryError, SourceError.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the enricher has come: the topic's own next offset, the stream time (ms; -1: none), the base.
 
-    `timeout` is the number of seconds without any progress after which they do, also for a topic or
-    partition that does not exist.
+    All output of what lies before is delivered.
+    """
+
+    next: int
+    stream_time: int
+    base: int
+
+
+class ChangelogReader:
+    """Reads partitions of one changelog topic. Methods raise RecoveryError, TopicReadError.
+
+    `timeout` is the number of seconds without any progress after which they do, also for a topic that does not exist.
     """
 
     def __init__(self, kafka: Kafka, topic: str, timeout: float) -> None:
@@ -78,21 +99,18 @@ class ChangelogReader:
             return {}
         consumer = Consumer(self._config)
         try:
-            return {
-                partition: high
-                for partition, (_, high) in watermarks(consumer, self._topic, partitions, self._timeout).items()
-            }
+            return {partition: high for partition, (_, high) in self._marks(consumer, partitions).items()}
         finally:
             consumer.close()
 
     def read(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Reading]:
-        """What stands of each partition; incomplete when `go_on` has answered False. Blocking."""
+        """The records of each partition that count; incomplete when `go_on` returned False. Blocking."""
         readings = {partition: Reading() for partition in partitions}
         if not partitions:
             return readings
         consumer = Consumer(self._config)
         try:
-            marks = watermarks(consumer, self._topic, partitions, self._timeout)
+            marks = self._marks(consumer, partitions)
             starts = self._starts(consumer, marks, go_on)
             for message in self._until_ends(consumer, starts, go_on):
                 reading = readings[message.partition()]
@@ -103,15 +121,44 @@ class ChangelogReader:
             consumer.close()
         return readings
 
-    def _starts(
-        self, consumer: Consumer, marks: Mapping[int, tuple[int, int]], go_on: Callable[[], bool]
-    ) -> dict[int, int]:
-        """From where each partition must be read: what the newest partition record near its end says."""
-        tails = {partition: max(low, high - TAIL) for partition, (low, high) in marks.items()}
+    def standing(self, partitions: Collection[int]) -> dict[int, Standing]:
+        """How far the enricher has come in each partition, by the newest partition record near the changelog's end."""
+        consumer = Consumer(self._config)
+        try:
+            marks = self._marks(consumer, partitions)
+            replays = self._tails(consumer, marks, LONG_TAIL, lambda: True)
+        finally:
+            consumer.close()
+        found = {}
+        for partition, replay in replays.items():
+            state = PartitionState(0, 0, FunnelBook([]))
+            replay.restore(state)
+            base = _number(header(replay.partition_headers, BASE)) or 0
+            found[partition] = Standing(state.applied - base + 1, state.stream_time, base)
+        return found
+
+    def _marks(self, consumer: Consumer, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+        """First and end offset of each partition."""
+        if partitions:
+            _refuse_missing(consumer, self._topic, partitions, self._timeout)
+        return watermarks(consumer, self._topic, partitions, self._timeout)
+
+    def _tails(
+        self, consumer: Consumer, marks: Mapping[int, tuple[int, int]], length: int, go_on: Callable[[], bool]
+    ) -> dict[int, Replay]:
+        """The partition records among the last `length` records of each partition."""
+        tails = {partition: max(low, high - length) for partition, (low, high) in marks.items()}
         replays = {partition: Replay() for partition in marks}
         for message in self._until_ends(consumer, tails, go_on):
             if message.key() == PARTITION_KEY:
                 replays[message.partition()].add(message.key(), message.value(), headers_of(message))
+        return replays
+
+    def _starts(
+        self, consumer: Consumer, marks: Mapping[int, tuple[int, int]], go_on: Callable[[], bool]
+    ) -> dict[int, int]:
+        """From where each partition must be read, by the newest partition record near its end."""
+        replays = self._tails(consumer, marks, TAIL, go_on)
         starts = {}
         for partition, (low, high) in marks.items():
             start = _number(header(replays[partition].partition_headers, LOW))
@@ -143,7 +190,7 @@ class ChangelogReader:
 
 
 class Recovery:
-    """The state of one pipeline's partitions, out of Kafka."""
+    """The state of one pipeline's partitions, read from Kafka."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -152,7 +199,6 @@ class Recovery:
         self._funnels = FunnelBook(pipeline.funnels)
 
     def recover(self, partitions: Collection[int], go_on: Callable[[], bool]) -> dict[int, Recovered]:
-        """See `partitions.Recovery`."""
         readings = self._changelog.read(partitions, go_on)
         # One after the other: what was read takes as much memory as what is made of it.
         found = {partition: self._restored(readings.pop(partition)) for partition in partitions}
@@ -173,17 +219,15 @@ class Recovery:
         }
 
     def changelog_ends(self, partitions: Collection[int]) -> dict[int, int]:
-        """See `partitions.Recovery`."""
         return self._changelog.ends(partitions)
 
     def look(self, partition: int, offset: int) -> Look:
-        """See `partitions.Recovery`."""
         return look_at(self._pipeline.kafka, self._names.raw_clicks, {partition: offset}, TIMEOUT_SECONDS)[partition]
 
     def _restored(self, reading: Reading) -> Recovered:
         enricher, replay = self._pipeline.enricher, reading.replay
         state = PartitionState(duration_ms(enricher.session_gap), duration_ms(enricher.grace), self._funnels)
-        # All that is made here stays: looking for garbage among it, again and again, would double the time.
+        # Nothing made here is garbage: collecting it again and again would double the time.
         gc.disable()
         try:
             replay.restore(state)
@@ -206,6 +250,23 @@ class Recovery:
         else:
             position = position_without_state(committed, look)
         return replace(found, position=position)
+
+
+def _refuse_missing(consumer: Consumer, topic: str, partitions: Collection[int], timeout: float) -> None:
+    """Raises ChangelogPartitionsError, without waiting for partitions that nobody is about to make."""
+    try:
+        found = consumer.list_topics(topic, timeout=timeout).topics[topic]
+    except KafkaException as error:
+        msg = f"topic {topic}: {error.args[0].str()}"
+        raise TopicReadError(msg) from error
+    wanted = max(partitions) + 1
+    if found.error is None and len(found.partitions) < wanted:
+        msg = (
+            f"topic {topic} has {len(found.partitions)} partitions, and must have as many as raw-clicks, which has "
+            f"{wanted} at least: somebody has added partitions to raw-clicks. Add them here too, with `kafka-topics.sh "
+            f"--alter --topic {topic} --partitions N` or, with Strimzi, spec.partitions of its KafkaTopic"
+        )
+        raise ChangelogPartitionsError(msg)
 
 
 def _number(text: bytes | None) -> int | None:

@@ -1,12 +1,11 @@
 """Sessions: windows of activity that end after a gap of inactivity, kept exactly as Kafka Streams keeps them.
 
-The rule is that of Kafka Streams' SessionWindows over its in-memory store with retention gap + grace (tests/integration/
-sessions_oracle compares the two). Stream time belongs to a partition and runs over all its keys. A click joins every
-live session that it touches; touching several merges them, the earliest one's id survives and the others are retracted.
-A click whose session would be closed already is late: it is in no session.
+The rule is that of Kafka Streams' SessionWindows over its in-memory store with retention gap + grace
+(tests/integration/sessions_oracle compares the two). Stream time belongs to a partition and runs over all its keys. A
+click joins every live session that it touches; touching several merges them, the earliest one's id survives and the
+others are retracted. A click whose session would be closed already is late: it is in no session.
 
-Pure and deterministic: the same records in the same order give the same state, upserts and retractions. Deliberately
-absent: any clock, Kafka, and Faust.
+Pure and deterministic: the same records in the same order give the same state, upserts and retractions.
 """
 
 from __future__ import annotations
@@ -15,25 +14,36 @@ from bisect import bisect_left, bisect_right, insort
 from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import islice, takewhile
-from typing import Final, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
 from xxhash import xxh3_128_digest
 
 from clickstream.contracts.clicks import PAGE_VIEW
 from clickstream.contracts.session_records import Retraction, Session
+from clickstream.contracts.times import MAX_MS
 from clickstream.enricher.event_ids import MINUTE_MS, EventIds
-from clickstream.enricher.funnels import FunnelBook, Hit, add_hit, furthest_step, merge_hits
+from clickstream.enricher.funnels import FunnelBook, Hit, add_hit, merge_hits
 
 MAX_MERGED: Final = 500
 """Absorbed ids that a session names; the newest. Each was named when it was absorbed, and has its retraction."""
+
+MAX_OFFSET: Final = 2**62
+"""Logical offsets are below it; so is what is made of them."""
+
+_Id = Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d\d-\d\d|undated)-[0-9a-f]{1,64}\Z")]
+_Millis = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Word = Annotated[str, msgspec.Meta(max_length=64)]
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
+_Path = Annotated[str, msgspec.Meta(max_length=2_048)]
 
 BOT: Final = b"\xff"
 """What the key of a bot's sessions begins with: no byte of UTF-8, so a bot's clicks never meet a person's."""
 
 
 class Facts(Protocol):
-    """What the fold needs to know of a click; the flow's draft has it, times in ms."""
+    """What the fold needs to know of a click; the flow's click has it, times in ms."""
 
     event_id: str
     source: str
@@ -51,35 +61,44 @@ class Facts(Protocol):
     bot: bool
 
 
-class LiveSession(msgspec.Struct, array_like=True):
-    """A session that may still grow. `hits` maps a funnel to its views (funnels.py). Field order is the changelog's."""
+class LiveSession(msgspec.Struct, array_like=True, gc=False):
+    """A session that may still grow. `hits` maps a funnel to its views (funnels.py). Field order is the changelog's.
 
-    id: str
-    user_id: str
-    storage_day: str
-    start: int
-    end: int
-    version: int
-    events: int
-    page_views: int
-    entry_page: str
-    exit_page: str
-    medium: str
-    device: str
+    The bounds are checked when it is read back: foreign data must not become a record that no sink takes.
+    """
+
+    id: _Id
+    user_id: _Name
+    storage_day: _Word
+    start: _Millis
+    end: _Millis
+    version: Annotated[int, msgspec.Meta(ge=0, lt=MAX_OFFSET)]
+    events: _Count
+    page_views: _Count
+    entry_page: _Path
+    exit_page: _Path
+    medium: _Word
+    device: _Word
     bot: bool
-    referrer_host: str | None
-    referrer_source: str | None
-    campaign: str | None
-    country: str | None
+    referrer_host: _Name | None
+    referrer_source: _Name | None
+    campaign: _Name | None
+    country: _Word | None
     hits: dict[str, list[Hit]]
-    merged_ids: list[str]
+    merged_ids: Annotated[list[_Id], msgspec.Meta(max_length=MAX_MERGED)]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which a decoder turns into its own error."""
+        if self.start > self.end:
+            msg = "a session that ends before it starts"
+            raise ValueError(msg)
 
 
 class KeyState:
     """What is remembered of one key: the offset applied last, its sessions by end, the event ids seen.
 
-    The release before knew ids without their source; until `legacy_until` (a minute) an id is looked up in that form too.
-    `parked` has the version that each session had when it was written as a changelog record of its own.
+    The previous release stored ids without their source; until `legacy_until` (a minute) an id is looked up in that
+    form too. `parked` has the version that each session had when it was written as a changelog record of its own.
     """
 
     __slots__ = ("ids", "legacy_until", "offset", "parked", "sessions")
@@ -92,11 +111,11 @@ class KeyState:
         self.parked: dict[str, int] | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What one click did. `session` is its session's id, None when `late`; `duplicate` clicks are not to be emitted.
 
-    Nor is a record that was `applied` before: state is written after the output, so all of its output is out. To make it
-    again from the state of now would be wrong: what was a duplicate then cannot be told from what it repeated.
+    Nor is a record that was `applied` before: state is written after the output, so its output was delivered. Making it
+    again from the current state would be wrong: a duplicate could not be distinguished from the click that it repeats.
     """
 
     session: str | None
@@ -112,13 +131,23 @@ _LATE: Final = Outcome(None, late=True)
 _APPLIED: Final = Outcome(None, applied=True)
 
 
+class Settled(NamedTuple):
+    """How far a partition's state is on the changelog: the applied offset and the stream time (ms); -1: nothing is."""
+
+    applied: int
+    stream_time: int
+
+
+NOTHING_SETTLED: Final = Settled(-1, -1)
+
+
 class PartitionState:
     """The sessions of one source partition. `gap` and `grace` in ms.
 
-    Offsets are logical: they grow for ever, also when the topic's own begin again (partitions.py). `applied` is the
-    last one whose effects are all in the state (-1: none); those at or below it, or at or below a key's own, change
-    nothing when they come again. `dirty` holds the keys whose state changed and is not on the changelog yet;
-    `forgotten` counts event ids that were given up for the bound of their key.
+    Offsets are logical: they only grow, also when the topic's own begin again (partitions.py). `applied` is the last
+    one whose effects are all in the state (-1: none); those at or below it, or at or below a key's own, change nothing
+    when they come again. `dirty` holds the keys whose state changed and is not on the changelog yet; `forgotten` counts
+    event ids that were dropped for the bound of their key.
     """
 
     def __init__(self, gap: int, grace: int, funnels: FunnelBook) -> None:
@@ -130,8 +159,8 @@ class PartitionState:
         self.dirty: set[bytes] = set()
         self.forgotten = 0
         self._funnels = funnels
-        # When a key is to be looked at for closing: a heap, and each key's one valid entry in it (others are stale).
-        # An entry may be too early, when its session has grown since; it is never too late.
+        # When to check a key for closing: a heap, and each key's one valid entry in it (others are stale). An entry may
+        # be too early, when its session has grown since; it is never too late.
         self._due: list[tuple[int, bytes]] = []
         self._due_of: dict[bytes, int] = {}
 
@@ -149,13 +178,13 @@ class PartitionState:
             return _APPLIED
         horizon = self.stream_time - self.gap - self.grace
         digest = xxh3_128_digest(f"{click.source}\0{click.event_id}".encode())
-        hits: list[LiveSession] = []
+        touched: list[LiveSession] = []
         if state is not None:
             if digest in state.ids or (state.legacy_until >= 0 and self._known_of_old(state, click, horizon)):
                 return _DUPLICATE
-            hits = _touched(state.sessions, t, self.gap, before - self.gap - self.grace)
+            touched = _touched(state.sessions, t, self.gap, before - self.gap - self.grace)
         twin = self.keys.get(other)
-        if twin is not None and digest in twin.ids:  # sent again by something that calls itself otherwise
+        if twin is not None and digest in twin.ids:  # sent again with another bot flag
             return _DUPLICATE
         if state is None:
             state = self.keys[key] = KeyState(offset)
@@ -163,21 +192,27 @@ class PartitionState:
         self.dirty.add(key)
         # By stream time, so that ids expire in the order in which they came; a late click is remembered as long.
         self.forgotten += state.ids.add(digest, self.stream_time // MINUTE_MS)
-        if not hits and t <= horizon:
+        if not touched and t <= horizon:
             self._schedule(key, state)
             return _LATE
-        merged, retractions = self._merge(key, state, hits, click, offset)
+        merged, retractions = self._merge(key, state, touched, click, offset)
         self._schedule(key, state)
         return Outcome(merged.id, upsert=merged, retractions=retractions)
 
-    def close_due(self, limit: int) -> tuple[list[Session], list[tuple[bytes, KeyState]]]:
+    def close_due(
+        self, limit: int, settled: Settled | None = None
+    ) -> tuple[list[Session], list[tuple[bytes, KeyState]]]:
         """Sessions that can no longer change, as their last record, and keys about which nothing is left to remember.
 
-        To be called before a chunk, so that it looks at persisted stream time only, and a replay does the same. Looks
-        at up to `limit` keys; call it again until both lists are empty. The version is applied + 1: newer than any
+        `settled`: where the changelog is behind this state. A key may go only by a stream time that a recovery finds
+        again: otherwise a replay would meet clicks of a key that is gone. No click after it can touch what is over by
+        then.
+
+        Checks up to `limit` keys; call it again until both lists are empty. The version is applied + 1: newer than any
         record of the session, older than the next click's.
         """
-        horizon = self.stream_time - self.gap - self.grace
+        applied, stream_time = settled or self.to_settle
+        horizon = stream_time - self.gap - self.grace
         closed: list[Session] = []
         gone: list[tuple[bytes, KeyState]] = []
         while self._due and self._due[0][0] <= horizon and limit > 0:
@@ -190,7 +225,7 @@ class PartitionState:
             ended = [session for session in state.sessions if session.end <= horizon]
             if ended:
                 state.sessions = [session for session in state.sessions if session.end > horizon]
-                closed += [self.record(session, closed=True, version=self.applied + 1) for session in ended]
+                closed += [self.record(session, closed=True, version=applied + 1) for session in ended]
                 self.dirty.add(key)
             if state.sessions or (state.ids.newest + 1) * MINUTE_MS > horizon:
                 self._schedule(key, state)
@@ -201,38 +236,42 @@ class PartitionState:
         return closed, gone
 
     @property
-    def horizon_minute(self) -> int:
-        """Event ids that came before this minute need not be remembered any more."""
-        return (self.stream_time - self.gap - self.grace) // MINUTE_MS
+    def to_settle(self) -> Settled:
+        """What is settled once the changelog has this state."""
+        return Settled(self.applied, self.stream_time)
+
+    def horizon_minute(self, stream_time: int) -> int:
+        """Event ids that came before this minute need not be remembered any more at that stream time."""
+        return (stream_time - self.gap - self.grace) // MINUTE_MS
 
     def anything_due(self, stream_time: int) -> bool:
-        """Whether `close_due` might find something, were stream time that far."""
+        """Whether `close_due` might find something at that stream time."""
         return bool(self._due) and self._due[0][0] <= stream_time - self.gap - self.grace
 
     def record(self, session: LiveSession, *, closed: bool = False, version: int | None = None) -> Session:
         """The session as it is published."""
         return Session(
-            id=session.id,
-            user_id=session.user_id,
-            storage_day=session.storage_day,
-            start=session.start,
-            end=session.end,
-            version=session.version if version is None else version,
-            events=session.events,
-            page_views=session.page_views,
-            entry_page=session.entry_page,
-            exit_page=session.exit_page,
-            medium=session.medium,
-            device=session.device,
-            bot=session.bot,
-            bounce=session.page_views <= 1,
-            closed=closed,
-            referrer_host=session.referrer_host,
-            referrer_source=session.referrer_source,
-            campaign=session.campaign,
-            country=session.country,
-            funnels={name: furthest_step(session.hits.get(name, [])) for name in self._funnels.names},
-            merged_ids=session.merged_ids,
+            session.id,
+            session.user_id,
+            session.storage_day,
+            session.start,
+            session.end,
+            session.version if version is None else version,
+            session.events,
+            session.page_views,
+            session.entry_page,
+            session.exit_page,
+            session.medium,
+            session.device,
+            session.bot,
+            session.page_views <= 1,
+            closed,
+            session.referrer_host,
+            session.referrer_source,
+            session.campaign,
+            session.country,
+            self._funnels.reached(session.hits),
+            session.merged_ids,
         )
 
     def restore(self, key: bytes, state: KeyState) -> None:
@@ -253,23 +292,20 @@ class PartitionState:
             session = self._begin(key, click, offset)
             insort(state.sessions, session, key=_end)
             return session, ()
-        survivor = hits[0]
-        if len(hits) > 1:
-            gone = {absorbed.id for absorbed in hits[1:]}
+        survivor, *others = hits
+        if others:
+            gone = {absorbed.id for absorbed in others}
             state.sessions = [session for session in state.sessions if session.id not in gone]
-            for absorbed in hits[1:]:
+            for absorbed in others:
                 _absorb(survivor, absorbed)
         self._extend(survivor, click, offset)
-        return survivor, tuple(Retraction(absorbed.id, offset, survivor.id) for absorbed in hits[1:])
+        return survivor, tuple([Retraction(absorbed.id, offset, survivor.id) for absorbed in others]) if others else ()
 
     def _begin(self, key: bytes, click: Facts, offset: int) -> LiveSession:
         t, path = click.event_time, click.page_path
-        # The time is part of it: a click that is sent again after its session is over begins another one.
-        first = b"\0".join((key, click.source.encode(), click.event_id.encode(), b"%d" % t))
-        identity = blake2b(first, digest_size=12).hexdigest()
         is_view = click.type == PAGE_VIEW
         return LiveSession(
-            id=f"{click.storage_day}-{identity}",
+            id=session_id(key, click),
             user_id=click.user_id,
             storage_day=click.storage_day,
             start=t,
@@ -295,7 +331,7 @@ class PartitionState:
         session.version = offset
         session.events += 1
         if t < session.start:
-            # How a visit began is told by its earliest click, also when that arrives late.
+            # The earliest click says how a visit began, also when it arrives late.
             session.start = t
             session.entry_page = click.page_path
             session.medium = click.medium
@@ -320,6 +356,15 @@ class PartitionState:
             heappush(self._due, (due, key))
 
 
+def session_id(key: bytes, click: Facts) -> str:
+    """The id of the session that this click begins among the sessions of `key`.
+
+    The time is part of it: a click that is sent again after its session is over begins another one.
+    """
+    first = b"\0".join((key, click.source.encode(), click.event_id.encode(), b"%d" % click.event_time))
+    return f"{click.storage_day}-{blake2b(first, digest_size=12).hexdigest()}"
+
+
 def _absorb(survivor: LiveSession, absorbed: LiveSession) -> None:
     """Fold a later session into an earlier one; the click that joins them is added afterwards."""
     survivor.end = absorbed.end
@@ -339,8 +384,10 @@ def _touched(sessions: list[LiveSession], t: int, gap: int, live_after: int) -> 
 
     Those that are not live any more all end before the others, which do not overlap: their starts are in order too.
     """
-    if not sessions or sessions[-1].end < t - gap:
+    if not sessions or (last := sessions[-1]).end < t - gap:
         return []
+    if len(sessions) == 1 or sessions[-2].end < t - gap:  # nearly always
+        return [last] if last.end > live_after and last.start <= t + gap else []
     first = max(bisect_left(sessions, t - gap, key=_end), bisect_right(sessions, live_after, key=_end))
     return list(takewhile(lambda session: session.start <= t + gap, islice(sessions, first, None)))
 

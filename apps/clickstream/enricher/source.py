@@ -1,35 +1,35 @@
-"""Where the enricher stands in a raw-clicks partition, and what to do when the partition is not what it was.
+"""The enricher's position in a raw-clicks partition, and what to do when the partition was replaced.
 
-Offsets on the topic begin again when it is created anew, truncated or restored. The state counts *logical* offsets,
-which only grow: logical = base + the topic's own offset, and the base moves when those go back. So session versions and
-the guard against applying a record twice hold for ever, and nothing that is accepted afterwards is taken for old.
+Offsets on the topic begin again when it is recreated, truncated or restored. The state counts *logical* offsets, which
+only grow: logical = base + the topic's own offset, and the base moves when those go back. So session versions and the
+guard against applying a record twice stay valid, and nothing that is accepted afterwards is taken for old.
 
-That a partition went back shows when it ends before what was applied last, or when the record at that offset is another
-one (its `mark`). Everything in it is then read; what was known before is a duplicate, here and in the stores.
+A partition went back if it ends before what was applied last, or if the record at that offset is another one (its
+`mark`). Everything in it is then read; what was known before is a duplicate, here and in the stores.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from clickstream.contracts.kafka import client_config, fingerprint, headers_of, reader_config
+from clickstream.contracts.kafka_records import fingerprint, headers_of
 from clickstream.contracts.pipeline import Kafka, Pipeline
+from clickstream.runtime.kafka import AS_ENRICHED, client_config, reader_config
+from clickstream.runtime.topic_reader import TopicReadError, watermarks
 
 _REQUEST_SECONDS: Final = 5.0
 _READ_RECORDS: Final = 2_000
 _READ_SECONDS: Final = 1.0
 _COMMITTED_SECONDS: Final = 30.0
 _WAITING_SECONDS: Final = 0.2
-
-
-class SourceError(Exception):
-    """A topic could not be looked at."""
+_STANDING_SECONDS: Final = 3.0
+"""After so long without progress, check whether a partition has anything to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where reading goes on: the topic's own next offset, and the base of logical offsets.
+    """Where to resume: the topic's own next offset, and the base of logical offsets.
 
     `skipped` records were deleted before they could be read. `replaced`: the offsets went back.
     """
@@ -57,6 +57,16 @@ class Position:
     base: int
     skipped: int = 0
     replaced: bool = False
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A partition read next at `position`, since that time: whether it has records there, or up to where none."""
+
+    position: int
+    since: float
+    records: bool = False
+    empty_to: int = -1
 
 
 class Fetched(NamedTuple):
@@ -73,14 +83,14 @@ class Fetched(NamedTuple):
 
 
 def mark(key: bytes | None, value: bytes | None) -> bytes:
-    """What a record is known by: not its time, which another cluster would give it anew."""
+    """A record's fingerprint: without its time, which another cluster would set again."""
     return fingerprint(key, value).encode()
 
 
 def position_after(applied: int, base: int, known: bytes | None, look: Look) -> Position:
-    """Where to go on after the record with the logical offset `applied` (not -1), whose mark is `known` if anybody noted it.
+    """Where to resume after the record with the logical offset `applied` (not -1).
 
-    `look` was for that record's own offset.
+    `known` is its mark, if it was noted. `look` was for that record's own offset.
     """
     last = applied - base
     another = look.found == last and known is not None and look.mark != known
@@ -91,7 +101,7 @@ def position_after(applied: int, base: int, known: bytes | None, look: Look) -> 
 
 
 def position_without_state(committed: int, look: Look) -> Position:
-    """Where to begin when the changelog knows nothing: where the group stands (below 0: nowhere)."""
+    """Where to begin without a changelog: at the group's committed offset (below 0: none)."""
     if committed > look.high:
         return Position(look.low, 0, replaced=True)
     start = max(committed, look.low)
@@ -99,7 +109,7 @@ def position_without_state(committed: int, look: Look) -> Position:
 
 
 def committed_offsets(kafka: Kafka, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
-    """Where a consumer group stands; below 0: nowhere. Does not join it. Raises SourceError."""
+    """A consumer group's committed offsets; below 0: none. Does not join it. Raises TopicReadError."""
     if not partitions:
         return {}
     consumer = Consumer(reader_config(kafka, group))
@@ -108,36 +118,20 @@ def committed_offsets(kafka: Kafka, group: str, topic: str, partitions: Collecti
         return {found.partition: found.offset for found in consumer.committed(wanted, timeout=_COMMITTED_SECONDS)}
     except KafkaException as error:
         msg = f"the committed offsets of group {group} are not known: {error.args[0].str()}"
-        raise SourceError(msg) from error
+        raise TopicReadError(msg) from error
     finally:
         consumer.close()
 
 
-def watermarks(consumer: Consumer, topic: str, partitions: Iterable[int], timeout: float) -> dict[int, tuple[int, int]]:
-    """First and end offset of each partition. Asks again for `timeout` seconds, then raises SourceError."""
-    deadline = time.monotonic() + timeout
-    found: dict[int, tuple[int, int]] = {}
-    for number in partitions:
-        while number not in found:
-            try:
-                found[number] = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_REQUEST_SECONDS)
-            except KafkaException as error:
-                if time.monotonic() > deadline:
-                    msg = f"topic {topic}, partition {number}: {error.args[0].str()}"
-                    raise SourceError(msg) from error
-                time.sleep(_WAITING_SECONDS)
-    return found
-
-
 def look_at(kafka: Kafka, topic: str, wanted: Mapping[int, int], timeout: float) -> dict[int, Look]:
-    """What partitions of `topic` hold, `wanted` by number with the offset that is asked for. Blocking.
+    """What partitions of `topic` hold; `wanted`: offset by partition number. Blocking.
 
-    Raises SourceError after `timeout` seconds without an answer.
+    Raises TopicReadError after `timeout` seconds without an answer.
     """
     if not wanted:
         return {}
     consumer = Consumer(
-        reader_config(kafka, f"{topic}-look") | {"auto.offset.reset": "latest", "fetch.wait.max.ms": 50}
+        reader_config(kafka, f"{topic}-look") | AS_ENRICHED | {"auto.offset.reset": "latest", "fetch.wait.max.ms": 50}
     )
     deadline = time.monotonic() + timeout
     try:
@@ -160,33 +154,34 @@ def look_at(kafka: Kafka, topic: str, wanted: Mapping[int, int], timeout: float)
         consumer.close()
     if asked:
         msg = f"topic {topic}: no answer from partitions {sorted(asked)} within {timeout:.0f} s"
-        raise SourceError(msg)
+        raise TopicReadError(msg)
     return looks
 
 
 class SourceTopic:
-    """Asks the brokers about the source topic, not by way of a consumer: that one waits for records. Blocking."""
+    """Asks the brokers about the source topic without its consumer, which waits for records. Blocking."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._topic = pipeline.names.raw_clicks
         self._kafka = pipeline.kafka
         self._admin = AdminClient(client_config(pipeline.kafka, f"{pipeline.names.enricher_group}-look"))
+        self._standing: dict[int, _Standing] = {}
 
     def id(self) -> str:
-        """The id that the brokers gave the topic when it was created. Raises SourceError."""
+        """The id that the brokers gave the topic when it was created. Raises TopicReadError."""
         try:
             asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=_REQUEST_SECONDS)
             return str(asked[self._topic].result().topic_id)
         except KafkaException as error:
             msg = f"topic {self._topic}: {error.args[0].str()}"
-            raise SourceError(msg) from error
+            raise TopicReadError(msg) from error
 
     def read(self, wanted: Mapping[int, int]) -> dict[int, list[Fetched]]:
-        """Some records of partitions, `wanted` by number with the offset to begin at.
+        """Some records of partitions; `wanted`: first offset by partition number.
 
-        For what aiokafka cannot parse; a header that cannot be read is given as such. Raises SourceError.
+        For what aiokafka cannot parse; unreadable headers become one named `unreadable`. Raises TopicReadError.
         """
-        consumer = Consumer(reader_config(self._kafka, f"{self._topic}-look"))
+        consumer = Consumer(reader_config(self._kafka, f"{self._topic}-look") | AS_ENRICHED)
         found: dict[int, list[Fetched]] = {}
         try:
             consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in wanted.items()])
@@ -195,20 +190,48 @@ class SourceTopic:
                     found.setdefault(message.partition(), []).append(_as_fetched(message))
         except KafkaException as error:
             msg = f"topic {self._topic}: {error.args[0].str()}"
-            raise SourceError(msg) from error
+            raise TopicReadError(msg) from error
         finally:
             consumer.close()
         return found
 
-    def ends(self, partitions: Collection[int]) -> dict[int, int]:
-        """The end offset of each partition. Raises SourceError."""
-        wanted = {TopicPartition(self._topic, partition): OffsetSpec.latest() for partition in partitions}
+    def ends(self, positions: Mapping[int, int]) -> dict[int, int]:
+        """The end of each partition; `positions`: next offset by partition number. Raises TopicReadError.
+
+        Transaction markers have offsets too, but cannot be read: where only they are left, the position is the end.
+        """
+        wanted = {TopicPartition(self._topic, partition): OffsetSpec.latest() for partition in positions}
         try:
             answers = self._admin.list_offsets(wanted, request_timeout=_REQUEST_SECONDS) if wanted else {}
-            return {asked.partition: answer.result().offset for asked, answer in answers.items()}
+            ends = {asked.partition: answer.result().offset for asked, answer in answers.items()}
         except KafkaException as error:
             msg = f"topic {self._topic}: {error.args[0].str()}"
-            raise SourceError(msg) from error
+            raise TopicReadError(msg) from error
+        standing = self._look_where_it_stands(positions, ends)
+        return {n: positions[n] if positions[n] < end <= standing[n].empty_to else end for n, end in ends.items()}
+
+    def _look_where_it_stands(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, _Standing]:
+        now, before = time.monotonic(), self._standing
+        self._standing = {
+            number: before[number]
+            if number in before and before[number].position == position
+            else _Standing(position, now)
+            for number, position in positions.items()
+        }
+        asked = {
+            number: each.position
+            for number, each in self._standing.items()
+            if now - each.since > _STANDING_SECONDS
+            and not each.records
+            and max(each.position, each.empty_to) < ends[number]
+        }
+        for number, look in look_at(self._kafka, self._topic, asked, _COMMITTED_SECONDS).items():
+            # Records deleted by retention are reported elsewhere; they are not emptiness.
+            if look.found is None and look.low <= asked[number]:
+                self._standing[number].empty_to = look.high
+            else:
+                self._standing[number].records = True
+        return self._standing
 
 
 def _as_fetched(message: Any) -> Fetched:

@@ -1,7 +1,7 @@
 """What a click must satisfy beyond its types: limits in bytes, and no NUL, which PostgreSQL cannot store.
 
-The tracking API keeps the same limits, but anybody may produce to raw-clicks. Nearly every click passes by a look
-at its record's bytes; its strings are walked only where those give a reason to.
+The tracking API has the same limits, but anybody may produce to raw-clicks. Nearly every click passes by its record's
+bytes alone; its strings are walked only where those give a reason to.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 
 from clickstream.contracts.clicks import Click, Scalar
 from clickstream.contracts.dead_letters import BadRow
+from clickstream.contracts.text import without_nul
 
 MAX_RECORD: Final = 131_072
 """Bytes of a record: the API's largest event, each of its characters escaped."""
@@ -44,13 +45,13 @@ def validate(click: Click | BadRow, value: bytes | None, received_at: int) -> Cl
 
 
 def _without_nul(click: Click) -> Click:
-    texts = {name: _clean(text) for name in _ALL if (text := getattr(click, name)) is not None}
-    properties = {_clean(name): _clean(value) for name, value in click.properties.items()}
+    texts = {name: without_nul(text) for name in _ALL if (text := getattr(click, name)) is not None}
+    properties = {without_nul(name): _clean(value) for name, value in click.properties.items()}
     return msgspec.structs.replace(click, **texts, properties=properties)
 
 
 def _clean(value: Scalar) -> Scalar:
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+    return without_nul(value) if isinstance(value, str) else value
 
 
 def _too_long(click: Click) -> str | None:

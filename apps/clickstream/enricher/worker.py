@@ -1,7 +1,8 @@
-"""The Faust application: it brings chunks to `Partitions` and tells it about assignment; nothing else.
+"""The Faust application: it passes chunks and assignments to `Partitions`.
 
-An exception in a Faust agent would ack the event and skip it, so a chunk that cannot be processed ends the process at
-once, before any ack; its records are read again by whoever owns the partition next.
+Chunks are folded in one thread and delivered in another, so that neither waits for the other; a chunk is acked when all
+that follows from it is delivered. An exception in a Faust agent would ack the event and skip it, so a chunk that cannot
+be processed ends the process at once, before any ack; the partition's next owner reads its records again.
 """
 
 from __future__ import annotations
@@ -10,35 +11,42 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn
 
 import faust
 
-from clickstream.contracts.credentials import read_credentials
-from clickstream.contracts.kafka import METADATA_SECONDS
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Kafka
 from clickstream.enricher.chunks import ChunkSchema, use_chunks
-from clickstream.enricher.partitions import Partitions
+from clickstream.enricher.partitions import Partitions, Piece
 from clickstream.enricher.progress import Progress
-from clickstream.enricher.source import SourceError, SourceTopic
+from clickstream.enricher.recovery import ChangelogPartitionsError, RecoveryError
+from clickstream.enricher.source import SourceTopic
+from clickstream.runtime.credentials import read_credentials
+from clickstream.runtime.kafka import METADATA_SECONDS
+from clickstream.runtime.topic_reader import TopicReadError
 
 log: Final = logging.getLogger(__name__)
 
 SESSION_TIMEOUT: Final = 12.0
-"""Seconds until a killed worker's partitions move; Faust's 60 would leave them standing still for a minute."""
+"""Seconds until a killed worker's partitions are reassigned; Faust's default is 60."""
 
 CHUNK_RECORDS: Final = 2_000
+FOLDED: Final = 4
+"""Pieces that may be folded and wait to be sent."""
 _LOOK_SECONDS: Final = 5.0
-"""Between two looks at the source topic's id."""
+"""Between two checks of the source topic's id."""
 FATAL: Final = 70
 """Exit status after an internal error (EX_SOFTWARE)."""
+MISCONFIGURED: Final = 2
 
 
 class Worker:
     """One enricher process. Raises SettingsError for credentials that cannot be read.
 
-    `source` asks about the source topic.
+    `source` looks up the source topic.
     """
 
     def __init__(
@@ -81,16 +89,57 @@ class Worker:
         self.app.on_partitions_revoked.connect(self._on_revoked)
         self.app.on_rebalance_complete.connect(self._on_rebalanced)
         self.app.timer(1.0, name="tick")(self._tick)
+        # Threads of their own: the loop must handle commits and rebalances, and a look at Kafka must not wait for them.
+        self._folding = ThreadPoolExecutor(1, "fold")
+        self._delivering = ThreadPoolExecutor(1, "deliver")
+        self._folded: asyncio.Queue[tuple[Piece, Any]] = asyncio.Queue(FOLDED)
+        self._deliverer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Join the consumer group and work."""
+        self._deliverer = asyncio.create_task(self._deliver())
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Leave the group once all chunks that were begun are acked and committed."""
+        await self.app.stop()
+        if self._deliverer is not None:
+            self._deliverer.cancel()
+        self._folding.shutdown()
+        self._delivering.shutdown()
 
     async def _enrich(self, stream: Any) -> None:
         loop = asyncio.get_running_loop()
-        async for records in stream:
+        async for event in stream.noack().events():
             try:
-                # In a thread: delivery is waited for, and the loop has commits and rebalances to look after.
-                await loop.run_in_executor(None, self._partitions.process, records)
+                while True:
+                    piece = await loop.run_in_executor(self._folding, self._partitions.fold, event.value)
+                    await self._folded.put((piece, event))
+                    if piece.chunk:
+                        break
             except Exception:
-                log.exception("a chunk could not be processed; the process ends, and its records are read again")
+                log.exception("a chunk could not be processed; the process shuts down, and its records are read again")
                 end_now()
+
+    async def _deliver(self) -> None:
+        """Deliver what is folded, and ack what is through."""
+        loop, partitions = asyncio.get_running_loop(), self._partitions
+        events: deque[Any] = deque()
+        while True:
+            found = [] if partitions.under_way else [await self._folded.get()]
+            while not self._folded.empty():
+                found.append(self._folded.get_nowait())
+            events.extend(event for piece, event in found if piece.chunk)
+            try:
+                through = await loop.run_in_executor(
+                    self._delivering, partitions.deliver, [piece for piece, _ in found]
+                )
+            except Exception:
+                log.exception("a chunk could not be delivered; the process shuts down, and its records are read again")
+                end_now()
+            for piece in through:
+                if piece.chunk:
+                    events.popleft().ack()
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         self.ready = False
@@ -98,7 +147,7 @@ class Worker:
         self._progress.revoked()
 
     async def _on_rebalanced(self, *_: Any, **__: Any) -> None:
-        """Faust has stopped the flow and waits for us before it fetches again."""
+        """Recover the assigned partitions; Faust waits for this before it fetches again."""
         source = self._names.raw_clicks
         partitions = sorted(tp.partition for tp in self.app.consumer.assignment() if tp.topic == source)
         self._progress.turn()
@@ -106,8 +155,19 @@ class Worker:
             assigned = await asyncio.get_running_loop().run_in_executor(
                 None, self._partitions.assign, partitions, self._progress.turn
             )
+        except ChangelogPartitionsError as error:
+            log.error("the process shuts down: %s", error)  # noqa: TRY400 - the message says it all
+            end_now(MISCONFIGURED)
+        except (RecoveryError, TopicReadError) as error:
+            log.error(  # noqa: TRY400 - the message says it all
+                "the state could not be recovered: %s; the process shuts down, and starts with the recovery again",
+                error,
+            )
+            end_now()
         except Exception:
-            log.exception("the state could not be recovered; the process ends, and starts with the recovery again")
+            log.exception(
+                "the state could not be recovered; the process shuts down, and starts with the recovery again"
+            )
             end_now()
         if assigned:
             self._progress.assigned()
@@ -117,30 +177,30 @@ class Worker:
         owning = self.ready and not self.app.rebalancing
         try:
             await asyncio.get_running_loop().run_in_executor(None, self._look, owning)
-        except SourceError as error:  # an outage: chunks and commits wait for its end, and so does this
+        except TopicReadError as error:  # an outage: chunks and commits wait for its end, too
             self._progress.away()
             log.warning("waiting for the brokers: %s", error)
         except Exception:
-            log.exception("idle sessions could not be closed; the process ends, and does it after its restart")
+            log.exception("idle sessions could not be closed; the process shuts down, and does it after its restart")
             end_now()
 
     def _look(self, owning: bool) -> None:  # noqa: FBT001 - called by position in another thread
         self._refuse_another_topic()
-        ends = self._source.ends([partition for partition, _, _ in self._partitions.positions()])
+        ends = self._source.ends({partition: offset for partition, offset, _ in self._partitions.positions()})
         self._progress.answered()
         if owning:
             self._progress.seen_ends(ends)
             self._partitions.tick(ends)
 
     def _refuse_another_topic(self) -> None:
-        """End when the topic was deleted and created anew: its offsets may have passed ours before anybody saw it."""
+        """Shut down when the topic was recreated: its offsets may have passed the applied ones unnoticed."""
         if time.monotonic() - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
         found = self._source.id()
         if self._source_id not in {None, found}:
             log.error(
-                "topic %s was created anew; the process ends, and reads it from its beginning after its restart",
+                "topic %s was created anew; the process shuts down, and reads it from its beginning after its restart",
                 self._names.raw_clicks,
             )
             end_now()
@@ -160,7 +220,7 @@ def faust_credentials(kafka: Kafka) -> faust.SASLCredentials | faust.SSLCredenti
     return None if found.context is None else faust.SSLCredentials(found.context)
 
 
-def end_now() -> NoReturn:
-    """Leave at once, with exit status FATAL: nothing more is acked or committed, and no thread of Faust's is waited for."""
+def end_now(status: int = FATAL) -> NoReturn:
+    """Exit at once: nothing more is acked or committed, and no thread is waited for."""
     logging.shutdown()
-    os._exit(FATAL)
+    os._exit(status)

@@ -1,7 +1,6 @@
-"""What an HTTP answer says about the events of its request.
+"""What an HTTP answer means for the events of its request. Pure.
 
-Why it exists: the rules (what is final, what may be tried again, which events of a batch were refused) are a pure
-function, apart from the sender. Deliberately absent: status codes that mean the same as their class.
+Settled, to be retried, or misdirected; and which events of a batch were rejected.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """No final answer: the same events, with their ids, may be sent again, after at least this many seconds."""
+    """No final answer: retry the same events, with their ids, after at least this many seconds."""
 
     after_s: float
 
@@ -54,7 +53,7 @@ def _rejected(body: bytes) -> frozenset[int]:
     """Positions in `{"rejected": [{"index": …}, …]}`; none for an answer without that list."""
     try:
         answer: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return frozenset()
     listed = answer.get("rejected") if isinstance(answer, dict) else None
     return frozenset(each["index"] for each in listed) if isinstance(listed, list) else frozenset()

@@ -1,7 +1,6 @@
 """How visitors find the shop: the page they land on, the site that sent them, the campaign in the address.
 
-Why it exists: referrers, media and campaigns are only worth enriching when they differ. Deliberately absent: search
-words (browsers have not sent them for years).
+They differ, so that the enricher has referrers, media and campaigns to tell apart.
 """
 
 from __future__ import annotations

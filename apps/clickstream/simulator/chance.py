@@ -1,6 +1,6 @@
-"""Choosing by weight, quickly: cumulative weights are added up once, a choice is one bisection.
+"""Choosing by weight, quickly: cumulative weights are computed once, a choice is one bisection.
 
-Why it exists: `random.choices` adds the weights up at every call, and every click makes several choices.
+`random.choices` adds the weights up at every call, and every click makes several choices.
 """
 
 from __future__ import annotations
@@ -23,6 +23,5 @@ class Weighted(Generic[T]):
         self._bounds = tuple(accumulate(weights))
 
     def pick(self, rng: random.Random) -> T:
-        """One of the things."""
         bounds = self._bounds
         return self._things[bisect(bounds, rng.random() * bounds[-1], 0, len(bounds) - 1)]

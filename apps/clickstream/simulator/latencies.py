@@ -1,7 +1,6 @@
 """Percentiles of many durations in little memory: a histogram whose buckets grow by 2 %.
 
-Why it exists: a run may last for days, so that durations cannot be kept one by one. Deliberately absent: averages,
-which say nothing about latency.
+A run may last for days, so durations cannot be kept one by one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""The ledger: what became of each event_id, written to disk as it happens, so that a check can start from the truth.
+"""The ledger: what became of each event_id, written to disk as it happens, for a check of the stores.
 
-A text file, only ever appended to. `S <due> <id>` is written before an event leaves for the first time, `due` being
-the scheduled time in ms since the epoch; `A`, `R` or `U` `<id>` follow once it is known to be accepted, rejected, or
-that no answer came. An id has one S line and mostly one more; `U` may be followed by another when a repeated sending
-was answered after all. An id without a state was in flight when the writer died: nobody knows, as with `U`.
-
-Deliberately absent: what the events were.
+A text file, only ever appended to. `S <due> <id>` is written before an event leaves for the first time, `due` being the
+scheduled time in ms since the epoch; `A`, `R` or `U` `<id>` follow once it is known to be accepted, rejected, or that
+no answer came. An id has one S line and mostly one more; `U` may be followed by another when a retry was answered after
+all. An id without a state was in flight when the writer died: its state is unknown, as with `U`.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ class LedgerWriter:
 
     @property
     def unknown(self) -> int:
-        """Ids that nobody answered for."""
+        """Ids without an answer."""
         return len(self._unknown)
 
     @property
@@ -102,7 +100,10 @@ class LedgerWriter:
 
 
 def read_ledger(path: Path) -> dict[str, Entry]:
-    """Every id in the file. A last line that was not finished is left out. Raises OSError, ValueError for another kind of file."""
+    """Every id in the file. A last line that was not finished is left out.
+
+    Raises OSError, ValueError for another kind of file.
+    """
     entries: dict[str, Entry] = {}
     with path.open(encoding="utf-8") as file:
         if file.readline() != HEADER + "\n":

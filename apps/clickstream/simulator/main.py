@@ -1,7 +1,7 @@
 """`clickstream simulate`: simulated visitors click through the shop, on a schedule.
 
-The thin shell: reads the settings, starts the clock, listens for Ctrl-C (once: send nothing new, wait for the answers;
-twice: give up on them), and prints what happened. Exit status: 0 done, 1 refused, 2 wrong usage.
+Reads the settings, starts the clock, handles Ctrl-C (once: send nothing new, wait for the answers; twice: give up on
+them), and prints the summary. Exit status: 0 done, 1 refused or nothing delivered, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ async def _simulate(settings: SimulatorSettings, shop: Shop, path: Path) -> int:
         if progress is not None:
             progress.cancel()
         ledger.close()
+    if trouble is None and ledger.sent and not ledger.accepted + ledger.rejected:
+        trouble = _unanswered(sender, settings.target.url)
     summary = _summary(settings, sender, ledger, seed)
     if trouble is not None:
         _say(trouble)
@@ -108,7 +110,7 @@ async def _progress(sender: Sender, ledger: LedgerWriter) -> None:
 
 
 def _summary(settings: SimulatorSettings, sender: Sender, ledger: LedgerWriter, seed: int) -> dict[str, object]:
-    """`achieved_rate`: distinct events by the time from the begin to the last request, at least the last event's slot."""
+    """`achieved_rate`: distinct events per second up to the last request, at least up to the last event's slot."""
     report = sender.report
     seconds = max(report.last_sent - report.began, ledger.sent / settings.rate)
     return {
@@ -132,6 +134,11 @@ def _summary(settings: SimulatorSettings, sender: Sender, ledger: LedgerWriter, 
         "p95_answer_ms": report.answers.percentile_ms(95),
         "p99_answer_ms": report.answers.percentile_ms(99),
     }
+
+
+def _unanswered(sender: Sender, url: str) -> str:
+    answers = ", ".join(f"{number} x {answer}" for answer, number in sender.report.statuses.most_common())
+    return f"nothing was delivered to {url}: {answers or 'no answer'}"
 
 
 def _say(text: str) -> None:

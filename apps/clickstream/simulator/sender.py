@@ -1,17 +1,14 @@
-"""Sending on schedule: open-loop, so that a slow answer never slows the traffic down and never hides in the figures.
+"""Sending on schedule: open-loop, so that a slow answer neither slows the traffic down nor hides in the figures.
 
-Each request leaves at its scheduled time, whatever became of those before it; latency counts from that time. Only
-when `MOST_PENDING` requests are waiting does the schedule stand still, and the report says how far it fell behind.
-A request without a final answer is sent again, with the same event ids, until `give_up_after_s`.
-
-Deliberately absent: what the events are (`traffic`), and what an answer means (`answers`).
+Each request leaves at its scheduled time, whatever became of those before it; latency counts from that time. Only when
+`MOST_PENDING` requests are waiting does the schedule pause, and the report says how far it fell behind. A request
+without a final answer is retried, with the same event ids, until `give_up_after_s`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import random
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +18,7 @@ from typing import Final
 import aiohttp
 
 from clickstream.contracts.times import iso_time
+from clickstream.runtime.backoff import Backoff
 from clickstream.simulator.answers import Again, Answer, Misdirected, Settled, read_answer
 from clickstream.simulator.latencies import Latencies
 from clickstream.simulator.ledger import LedgerWriter, State
@@ -33,7 +31,7 @@ _LONGEST_BACKOFF_S: Final = 5.0
 
 
 class MisdirectedError(Exception):
-    """The tracking API refused the address or the write key; the message says which."""
+    """The tracking API rejected the address or the write key; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,10 @@ class Target:
 
 @dataclass(slots=True)
 class Report:
-    """What happened. `last_sent`: when the last request left for the first time (monotonic). `behind_s`: the furthest that sending fell behind its schedule; `statuses`: answers by status."""
+    """What happened. `last_sent`: when the last request left for the first time (monotonic).
+
+    `behind_s`: the furthest that sending fell behind its schedule; `statuses`: answers by status.
+    """
 
     began: float = field(default_factory=time.monotonic)
     last_sent: float = 0.0
@@ -72,7 +73,10 @@ class Report:
 
 
 class Sender:
-    """Sends one stream of shipments. `begin` (monotonic) and `begin_ms` (epoch) are the same moment, the schedule's 0."""
+    """Sends one stream of shipments.
+
+    `begin` (monotonic) and `begin_ms` (epoch) are the same moment, the schedule's 0.
+    """
 
     def __init__(self, target: Target, ledger: LedgerWriter, begin: float, begin_ms: int) -> None:
         self._target, self._ledger = target, ledger
@@ -132,7 +136,7 @@ class Sender:
 
     async def _deliver(self, session: aiohttp.ClientSession, shipment: Shipment) -> None:
         due = self._begin + shipment.due_s
-        backoff, first = _FIRST_BACKOFF_S, True
+        backoff, first = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S), True
         while True:
             match await self._attempt(session, shipment, first=first):
                 case Settled(rejected):
@@ -144,12 +148,12 @@ class Sender:
                     self._stopping = True
                     break
                 case Again(after_s):
-                    wait_s = max(min(after_s, _LONGEST_BACKOFF_S), backoff * (0.5 + random.random()))  # noqa: S311
+                    wait_s = max(min(after_s, _LONGEST_BACKOFF_S), backoff.next_wait())
             if time.monotonic() + wait_s > due + self._target.give_up_after_s:
                 break
             self.report.retries += 1
             await asyncio.sleep(wait_s)
-            backoff, first = min(backoff * 2, _LONGEST_BACKOFF_S), False
+            first = False
         self._ledger.settle((event.key, State.UNKNOWN) for event in shipment.events)
 
     async def _attempt(self, session: aiohttp.ClientSession, shipment: Shipment, *, first: bool) -> Answer:

@@ -1,23 +1,20 @@
-"""What `clickstream simulate` is told: its flags, and the write key from the environment.
-
-Why it exists: one frozen object with everything, checked once. Deliberately absent: the pipeline document; the
-simulator is a client like any other.
-"""
+"""The settings of `clickstream simulate`: its flags, and the write key from the environment."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clickstream.runtime.arguments import at_least_one, number, rate, share
 from clickstream.simulator.sender import Target
 from clickstream.simulator.traffic import Mix
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
-    """Everything that can be chosen. `seconds` and `events` None: until it is stopped."""
+    """All settings. `seconds` and `events` None: until it is stopped."""
 
     target: Target
     mix: Mix
@@ -74,54 +71,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clickstream simulate",
         description="Send the clicks of simulated shop visitors to a tracking API, on a schedule that never waits.",
-        epilog="The last line of output is one JSON object. The write key may also come from CLICKSTREAM_WRITE_KEY.",
+        epilog="The last line of output is one JSON object. The write key may also come from CLICKSTREAM_WRITE_KEY. "
+        "Exit status: 0 done, 1 the address or the key was refused or nothing was delivered, 2 wrong usage.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     where = parser.add_argument_group("where to")
     where.add_argument("--url", required=True, help="address of the tracking API, such as http://127.0.0.1:8080")
     where.add_argument("--key", help="write key of a source")
-    where.add_argument("--connections", type=_number(int, 1, 4_096), default=32, help="most connections at once")
+    where.add_argument("--connections", type=number(int, 1, 4_096), default=32, help="most connections at once")
     where.add_argument("--gzip", action="store_true", help="compress bodies")
-    where.add_argument("--give-up-after", type=_number(float, 0, 3_600), default=30.0, metavar="SECONDS",
+    where.add_argument("--give-up-after", type=number(float, 0.0, 3_600.0), default=30.0, metavar="SECONDS",
                        help="stop trying an event again; without an answer it is then unknown")  # fmt: skip
     how = parser.add_argument_group("how much")
-    how.add_argument("--rate", type=_number(float, 0.01, 100_000), default=100.0, help="distinct clicks per second")
-    how.add_argument("--seconds", type=_number(float, 0.1, 1e9), help="end after this time")
-    how.add_argument("--events", type=_number(int, 1, 10**12), help="end after this many distinct clicks")
-    how.add_argument("--batch", type=_number(int, 1, 500), default=20, help="events per request; 1: all are single")
-    how.add_argument("--single-share", type=_share, default=0.0, help="share of events that is sent one by one anyway")
-    how.add_argument("--linger", type=_number(float, 0, 60), default=0.1, metavar="SECONDS",
+    how.add_argument("--rate", type=rate, default=100.0, help="distinct clicks per second")
+    how.add_argument("--seconds", type=number(float, 0.1, 1e9), help="end after this time")
+    how.add_argument("--events", type=at_least_one, help="end after this many distinct clicks")
+    how.add_argument("--batch", type=number(int, 1, 500), default=20, help="events per request; 1: all are single")
+    how.add_argument("--single-share", type=share, default=0.0, help="share of events that is sent one by one anyway")
+    how.add_argument("--linger", type=number(float, 0.0, 60.0), default=0.1, metavar="SECONDS",
                      help="a batch leaves this long after its first event even when it is not full")  # fmt: skip
     who = parser.add_argument_group("who")
     who.add_argument("--seed", type=int, help="the same visitors, pages and event ids again; default: new ones")
-    who.add_argument("--time-scale", type=_number(float, 0.0001, 100), default=1.0,
-                     help="visitors take this many times as long to think; 0.1: they live ten times faster")  # fmt: skip
+    who.add_argument("--time-scale", type=number(float, 0.0001, 100.0), default=1.0,
+                     help="visitors take this many times as long to think; "
+                          "0.1: they live ten times faster")  # fmt: skip
     who.add_argument("--products", type=Path, metavar="FILE", help="JSON list of products with their id")
     who.add_argument("--origin", default="https://shop.example", help="address of the shop that they visit")
     mix = Mix()
-    who.add_argument("--repeated", type=_share, default=mix.repeated, help="share of events that is sent twice")
-    who.add_argument("--delayed", type=_share, default=mix.delayed, help="share that is overtaken by the next one")
-    who.add_argument("--spoiled", type=_share, default=mix.spoiled, help="share that must be rejected")
-    who.add_argument("--crawlers", type=_share, default=mix.crawlers, help="share of visitors that is no person")
+    who.add_argument("--repeated", type=share, default=mix.repeated, help="share of events that is sent twice")
+    who.add_argument("--delayed", type=share, default=mix.delayed, help="share that is overtaken by the next one")
+    who.add_argument("--spoiled", type=share, default=mix.spoiled, help="share that must be rejected")
+    who.add_argument("--crawlers", type=share, default=mix.crawlers, help="share of visitors that is no person")
     result = parser.add_argument_group("result")
     result.add_argument("--ledger", type=Path, metavar="FILE", help="write down what became of each event id")
     result.add_argument("--quiet", action="store_true", help="no progress on standard error")
     return parser
-
-
-def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            msg = f"{text!r} is not a number"
-            raise argparse.ArgumentTypeError(msg) from None
-        if not low <= value <= high:
-            msg = f"{text} is not from {low:g} to {high:g}"
-            raise argparse.ArgumentTypeError(msg)
-        return value
-
-    return read
-
-
-_share = _number(float, 0, 1)

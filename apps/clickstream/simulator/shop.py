@@ -1,7 +1,6 @@
 """The shop that is visited: its address, its products, and which of them are popular.
 
-Why it exists: the visitors must see the same products as the catalogue that clicks are joined with. Deliberately
-absent: prices that change, stock, search.
+The visitors see the same products as the catalogue that clicks are joined with.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from clickstream.contracts.files import UnreadableFileError, read_file
+from clickstream.runtime.files import UnreadableFileError, read_file
 from clickstream.simulator.chance import Weighted
 
 _CATALOGUE_BYTES = 64 << 20
@@ -37,7 +36,6 @@ class Shop:
         self._popularity = Weighted(((rank + 1) ** -0.8, product) for rank, product in enumerate(products))
 
     def pick(self, rng: random.Random) -> Product:
-        """A product, the popular ones more often."""
         return self._popularity.pick(rng)
 
 
@@ -50,7 +48,10 @@ def generated_products(count: int = 24) -> tuple[Product, ...]:
 
 
 def load_products(path: Path) -> tuple[Product, ...]:
-    """The products in a JSON file: a list of objects with `id`, or an object id → row. Raises ValueError with the path."""
+    """The products in a JSON file: a list of objects with `id`, or an object id → row.
+
+    Raises ValueError with the path.
+    """
     try:
         rows = msgspec.json.decode(read_file(path, _CATALOGUE_BYTES))
         if isinstance(rows, dict):

@@ -1,8 +1,6 @@
 """Events that are wrong in one way each, so that a known share of the traffic must be rejected.
 
-Why it exists: bad input is part of life, and the ledger must show that it was refused, event by event. Every one is
-well-formed JSON, since a batch that is not is refused as a whole. Deliberately absent: what is wrong with a whole
-request (the tracking API's own tests have that).
+Every one is well-formed JSON, since a batch that is not is rejected as a whole.
 """
 
 from __future__ import annotations
@@ -32,7 +30,8 @@ SPOILED: Final[dict[str, Callable[[Event], Event]]] = {
     "session_id is missing": _without("session_id"),
     "session_id is too long": lambda event: event | {"session_id": "s" * 300},
     "page is missing": _without("page"),
-    "page is too long": lambda event: event | {"page": event["page"] + "?" + "x" * 3_000},
+    # Its path: a query that is too long is cut, and the event is accepted.
+    "page is too long": lambda event: event | {"page": event["page"].partition("?")[0] + "/" + "x" * 3_000},
     "event_id is missing": _without("event_id"),
     "event_id is too long": lambda event: event | {"event_id": event["event_id"] * 3},
     "too many properties": lambda event: event | {"properties": {f"p{number}": number for number in range(80)}},
@@ -41,5 +40,5 @@ _WAYS: Final = tuple(SPOILED.values())
 
 
 def spoil(rng: random.Random, event: Event) -> Event:
-    """A copy of the event that no tracking API may accept. Its `event_id` may be gone or another one."""
+    """A copy of the event that no tracking API may accept. Its `event_id` may be missing or another one."""
     return rng.choice(_WAYS)(event)

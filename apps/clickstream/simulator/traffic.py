@@ -1,10 +1,10 @@
 """All visitors' events in the order in which they are sent, with a share of repeated, delayed and spoiled ones.
 
-Why it exists: everything that is random is decided here, before any network, so that a seed gives the same visitors,
-pages and event ids every time. Pure but for its random source: the clock only appears as `begin_ms`.
+Everything random is decided here, before any network, so that a seed gives the same visitors, pages and event ids every
+time. Pure but for its random source: the clock only appears as `begin_ms`.
 
 The rate is exact: there is one slot every 1/rate seconds, and each slot is filled by the visitor who is due, or, when
-nobody is, by a new one. Deliberately absent: batches, waiting, answers (`sender`).
+nobody is, by a new one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares from 0 to 1. `time_scale` multiplies what visitors take their time for; 0.1: they live ten times faster."""
+    """Shares from 0 to 1. `time_scale` multiplies the visitors' pauses; 0.1: they live ten times faster."""
 
     repeated: float = 0.01
     delayed: float = 0.01
@@ -103,7 +103,7 @@ def _away(rng: random.Random, mix: Mix, visitor: Visitor) -> float | None:
 
 
 def _clock() -> Callable[[int], str]:
-    """`iso_time` for times that mostly lie in the same second as the one before: formatting costs more than an event."""
+    """`iso_time` with a cache for times in the same second: formatting costs more than an event."""
     second, text = -1, ""
 
     def read(ms: int) -> str:

@@ -1,8 +1,4 @@
-"""A visitor: who they are, what they come with, and where in their visit they are.
-
-Why it exists: the event of a click needs the visitor's ids, browser and previous page. Deliberately absent: when the
-click happens (`traffic`).
-"""
+"""A visitor: their ids, their browser, and where in their visit they are."""
 
 from __future__ import annotations
 
@@ -42,7 +38,6 @@ class Visitor:
 
     @property
     def done(self) -> bool:
-        """Whether the visit is over."""
         return self._at == len(self._actions)
 
     def next_event(self, event_id: str, timestamp: str) -> tuple[dict[str, Any], float]:

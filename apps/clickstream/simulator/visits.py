@@ -1,7 +1,7 @@
-"""One visit to the shop as a list of actions: what is looked at or done, in which order, and how long each is pondered.
+"""One visit to the shop as a list of actions: pages viewed, events, their order, and the pause after each.
 
-Why it exists: sessions, funnels and top pages are only worth looking at when the pages follow one another as they do
-in a shop. Pure: a visit is a function of the random source. Deliberately absent: when it happens (`traffic`).
+Pages follow one another as they do in a shop, so that sessions, funnels and top pages make sense. Pure: a visit is a
+function of the random source.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether a partition's records follow each other without a break, and whether its log is still the one that was read.
+"""Whether a partition's records follow each other without loss, and whether its log is still the one that was read.
 
-An offset alone tells neither: retention may have deleted what was not read yet, and a topic may have been created anew,
-truncated or restored, and have grown beyond the offset meanwhile. So what is committed says more than an offset: a
-fingerprint of the record before it, and the topic's id (`Mark`). Reading begins with that record. Only where it is
-another one is the log another one; then everything in it is read, which is safe, since stores ignore what they have.
+An offset alone shows neither: retention may have deleted what was not read yet, and a topic may have been recreated,
+truncated or restored, and have grown beyond the offset meanwhile. So a commit holds more than an offset: a fingerprint
+of the record before it, and the topic's id (`Mark`). Reading begins with that record. Only if it differs was the log
+replaced; then everything in it is read, which is safe, since stores ignore what they have.
 
 Gaps between records that were read one after the other are no loss: compaction and transactions leave them.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from clickstream.contracts.kafka import fingerprint
+from clickstream.contracts.kafka_records import fingerprint
 
 _FORM: Final = "1"
 """First word of the metadata; other forms are another release's, and are not read."""
@@ -23,9 +23,9 @@ _FORM: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a partition stands: the next `offset`, and the `fingerprint` of the record before it.
+    """A partition's position: the next `offset`, and the `fingerprint` of the record before it.
 
-    What was committed has the id of the `topic` as well. An empty fingerprint or id is not known.
+    A committed one has the id of the `topic` as well. An empty fingerprint or id is unknown.
     """
 
     offset: int
@@ -38,7 +38,7 @@ class Mark:
 
 
 def mark_of(offset: int, metadata: str | None) -> Mark:
-    """The mark that was committed; whatever else the metadata says, it is a mark without more than its offset."""
+    """The committed mark; with any other metadata, a mark with only its offset."""
     words = (metadata or "").split(" ")
     if len(words) != 3 or words[0] != _FORM:
         return Mark(offset)
@@ -56,22 +56,26 @@ class Step(Enum):
 
     TAKE = "take"
     KNOWN = "known"
-    """It was stored before: it only shows that the log is the same."""
+    """Stored before: it only shows that the log is the same."""
     START_AGAIN = "start again"
-    """The log is another one."""
+    """The log was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """What a break means: where to go on, how many records are gone at least, and the words for it."""
+    """What a break means: where to continue, how many records were deleted unread, whether the log was replaced."""
 
     offset: int
     skipped: int
+    another: bool
     what: str
 
 
 class Continuity:
-    """One partition. `next` is the offset that is expected next, None before the first record of a log without a mark."""
+    """One partition.
+
+    `next` is the offset that is expected next, None before the first record of a log without a mark.
+    """
 
     def __init__(self, mark: Mark | None) -> None:
         self.next = None if mark is None else mark.offset
@@ -93,16 +97,17 @@ class Continuity:
         return Step.TAKE
 
     def broken(self, low: int, high: int) -> Break:
-        """Where to go on when the brokers no longer have what was asked for. Their log reaches from `low` to before `high`."""
+        """Where to continue when the brokers no longer have the offset.
+
+        Their log reaches from `low` to before `high`.
+        """
         if self.next is None or low <= self.next <= high:
             at = low if self.next is None else self.next
-            return Break(at, 0, "goes on where it stood")
+            return Break(at, 0, False, "goes on where it stood")
         if self.next < low:
-            what = f"offsets {self.next} to {low - 1} were deleted before they were read (retention?)"
-            return Break(low, low - self.next, what)
-        what = f"the log ends at {high}, before offset {self.next} that was expected next (created anew, truncated, restored?)"
-        return Break(low, self.next - high, what)
+            return Break(low, low - self.next, False, f"offsets {self.next} to {low - 1} were deleted")
+        return Break(low, 0, True, f"it ends at {high}, before offset {self.next} that was expected next")
 
     def go_on(self, offset: int) -> None:
-        """Reading begins anew at `offset`."""
+        """Restart at `offset`."""
         self.next, self._expected = offset, ""

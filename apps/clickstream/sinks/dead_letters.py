@@ -1,6 +1,6 @@
-"""Refused records on their way to the dead-letters topic, delivered before the offsets that they came from are committed.
+"""Rejected records on their way to the dead-letters topic, delivered before their offsets are committed.
 
-Deliberately absent: giving up. What could not be delivered is handed back and tried again by the loop.
+There is no giving up: what could not be delivered is handed back and retried by the loop.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.pipeline import Kafka
+from clickstream.runtime.kafka import producer_config
 from clickstream.sinks.records import Refused
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,27 @@ class DeadLetters:
     def __init__(self, kafka: Kafka, topic: str, stage: str) -> None:
         self._topic = topic
         self._stage = stage
-        config = producer_config(kafka, f"clickstream-{stage}-dead-letters", idempotent=False)
-        self._producer = Producer(config | {"linger.ms": 0}, logger=logging.getLogger("librdkafka"))
+        self._config = producer_config(kafka, f"clickstream-{stage}-dead-letters", idempotent=False) | {"linger.ms": 0}
+        self._producer = self._connected()
 
     def deliver(self, refused: Sequence[Refused]) -> tuple[list[Refused], str | None]:
-        """(what is not delivered yet, why). Takes up to the producer's message timeout (10 s)."""
+        """(undelivered letters, why). Takes up to the producer's message timeout (10 s)."""
         failed: list[Refused] = []
         troubles: list[str] = []
         for item in refused:
             self._send(item, failed, troubles)
         self._producer.flush()
+        if failed:
+            # A producer that knew the topic before it was recreated may never find its leaders
+            # (confluentinc/librdkafka#4898).
+            self._producer = self._connected()
         return failed, troubles[0] if troubles else None
 
     def close(self) -> None:
-        """Nothing is left to send after `deliver`."""
         self._producer.flush(0)
+
+    def _connected(self) -> Any:
+        return Producer(self._config)
 
     def _send(self, item: Refused, failed: list[Refused], troubles: list[str]) -> None:
         row = item.row(self._stage)

@@ -1,11 +1,11 @@
-"""The one consume loop of both sinks: gather, store, park or hand over what is refused, commit.
+"""The one consume loop of both sinks: poll a batch, store it, park or dead-letter rejected records, commit.
 
 Invariants: an offset is committed only when every record before it is in the store or in dead-letters; nothing is
-skipped; a store that is away stops progress, never the membership; a stop leaves no half-known state, since storing
-a record twice changes nothing.
+skipped; an unreachable store stops progress, never the consumer; shutdown is safe at any point, since storing a record
+twice changes nothing.
 
-Deliberately absent: parallel writes. Records of one partition reach the store in their order, and one batch at a time
-fills a store's core already; more comes from more replicas.
+Parallel writes are deliberately absent. Records of one partition reach the store in order, and one batch at a time
+already fills a store's core; more throughput comes from more replicas.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from clickstream.contracts.telemetry import Telemetry
+from clickstream.runtime.backoff import Backoff
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.sinks.consumer import SinkConsumer
 from clickstream.sinks.continuity import Mark, fingerprint_of
 from clickstream.sinks.dead_letters import DeadLetters
-from clickstream.sinks.membership import Membership
-from clickstream.sinks.meters import Meters
+from clickstream.sinks.metrics import Metrics
 from clickstream.sinks.parking import Bounds, Parking
-from clickstream.sinks.patience import Patience
-from clickstream.sinks.records import Decode, Place, Record, Refused
+from clickstream.sinks.records import Decode, PartitionId, Record, Refused
 from clickstream.sinks.sink import Sink
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item", Record, Refused)
 
 STUCK_SECONDS: Final = 60.0
-"""A loop that has made no turn for that long is no longer alive. A turn is not progress: waiting is made of turns."""
+"""A loop without a completed iteration for that long is not alive. Waiting for a store iterates, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of a batch: records, bytes of their values, and the seconds to wait for more."""
+    """Of a batch: records, bytes of their values, seconds to wait for more."""
 
     records: int = 2_000
     size: int = 8 << 20
@@ -60,222 +60,236 @@ class Loop:
     def __init__(
         self,
         sink: Sink,
-        membership: Membership,
+        consumer: SinkConsumer,
         dead_letters: DeadLetters,
         decode: Decode,
-        meters: Meters,
+        metrics: Metrics,
         telemetry: Telemetry,
         limits: Limits = Limits(),
         bounds: Bounds | None = None,
     ) -> None:
         self._sink = sink
-        self._membership = membership
+        self._consumer = consumer
         self._dead_letters = dead_letters
         self._decode = decode
-        self._meters = meters
+        self._metrics = metrics
         self._telemetry = telemetry
         self._limits = limits
         self._parking = Parking(bounds or Bounds())
-        self._full = Patience()
-        self._marks: dict[Place, Mark] = {}
-        self._times: dict[Place, int] = {}
-        self._committed: dict[Place, Mark] = {}
+        self._full = Backoff()
+        self._marks: dict[PartitionId, Mark] = {}
+        self._times: dict[PartitionId, int] = {}
+        self._committed: dict[PartitionId, Mark] = {}
         self._stopping = False
         self._turn_at = time.monotonic()
-        meters.watch(membership.lag, lambda: self._parking.count)
-        membership.on_skipped = meters.skipped
-        membership.on_revoked = self._let_go
+        metrics.watch(consumer.lag, lambda: self._parking.count)
+        consumer.on_skipped = metrics.skipped
+        consumer.on_revoked = self._let_go
 
     def stop(self) -> None:
-        """Finish the batch at hand, unless the store is away, and return from `run`. Safe in a signal handler."""
+        """Finish the current batch, unless the store is unreachable, and return from `run`.
+
+        Safe in a signal handler.
+        """
         self._stopping = True
 
     def healthy(self) -> str | None:
-        """None while the loop turns, and no partition is stuck."""
+        """None while the loop iterates, and no partition is stuck."""
         still = time.monotonic() - self._turn_at
-        return self._membership.lag.stalled if still < STUCK_SECONDS else f"the loop has made no turn for {still:.0f} s"
+        return (
+            self._consumer.lag.stalled
+            if still < STUCK_SECONDS
+            else f"the consume loop has completed no iteration for {still:.0f} s"
+        )
 
     def ready(self) -> str | None:
-        """None once the group has given us our share of partitions (which may be none)."""
-        return None if self._membership.joined else "not in the consumer group yet"
+        """None once the group has assigned partitions to this consumer (perhaps none)."""
+        return None if self._consumer.joined else "not in the consumer group yet"
 
     def run(self) -> None:
-        """Until `stop`. Raises what `write` raises: a fault of ours."""
+        """Run until `stop`. Raises what `write` raises: fatal errors."""
         self._sink.beat = self._turn
         while not self._stopping:
             self._turn()
             if self._parking.full():
                 self._wait_for_room()
                 continue
-            messages = self._membership.gather(self._limits.records, self._limits.size, self._limits.linger_seconds)
+            messages = self._consumer.poll_batch(self._limits.records, self._limits.size, self._limits.linger_seconds)
             if messages:
                 self._batch(messages)
             self._retry_parked()
             self._settle()
-        log.info("stopped after the last whole batch")
+        log.info("shut down after the last complete batch")
 
     def _batch(self, messages: list[Any]) -> None:
         began = time.monotonic()
-        last: dict[Place, Any] = {}
+        last: dict[PartitionId, Any] = {}
         records: list[Record] = []
         fate = _Fate()
         for message in messages:
-            place = (message.topic(), message.partition())
-            if place not in last:
-                self._membership.lag.waiting(place, message.timestamp()[1])
-            last[place] = message
+            partition = (message.topic(), message.partition())
+            if partition not in last:
+                self._consumer.lag.waiting(partition, message.timestamp()[1])
+            last[partition] = message
             decoded = self._decode(message)
             if isinstance(decoded, Record):
                 records.append(decoded)
             else:
                 fate.refused.append(decoded)
         with self._spans(records):
-            done = self._store(records, fate) and self._bury(fate.refused)
+            done = self._store(records, fate) and self._dead_letter(fate.refused)
         if not done:
             return
         self._park(messages, fate.blocked)
         self._parking.taken(fate.taken)
-        for place, message in last.items():
-            if not self._membership.lost(place):
-                self._marks[place] = Mark(message.offset() + 1, fingerprint_of(message))
-                self._times[place] = message.timestamp()[1]
+        for partition, message in last.items():
+            if not self._consumer.lost(partition):
+                self._marks[partition] = Mark(message.offset() + 1, fingerprint_of(message))
+                self._times[partition] = message.timestamp()[1]
         self._settle()
-        self._meters.batch(time.monotonic() - began)
+        self._metrics.batch(time.monotonic() - began)
 
     def _store(self, records: list[Record], fate: _Fate) -> bool:
-        """Write until every record is stored, refused or blocked. False: stopped before that."""
+        """Write until every record is stored, rejected or blocked. False: stopped before that."""
         pending: list[Record] = []
         for record in records:
             if self._parking.holds(self._sink.target(record)):
                 fate.blocked.append((record, None))
             else:
                 pending.append(record)
-        patience = Patience()
+        backoff = Backoff()
         while pending:
             outcome = self._sink.write(pending)
-            self._meters.outcome(outcome)
-            fate.taken += outcome.stored + outcome.known
+            self._metrics.outcome(outcome)
+            fate.taken += outcome.stored + outcome.known + outcome.replaced
             fate.refused += outcome.refused
             fate.blocked += [(record, outcome.blocked_by) for record in outcome.blocked]
             if 0 < len(outcome.later) < len(pending):
-                patience.reset()  # it moves; only a store that takes nothing is left alone for longer
+                backoff.reset()  # progress; only a store that takes nothing gets longer waits
             pending = outcome.later
             if pending:
-                if not self._wait(patience, f"{self._sink.name} refuses for now", outcome.trouble):
+                if not self._wait(backoff, f"{self._sink.name} temporarily rejects writes", outcome.trouble):
                     return False
                 pending = self._still_ours(pending)
-        self._go_on(patience)
+        self._resumed(backoff)
         return True
 
     def _park(self, messages: list[Any], blocked: list[tuple[Record, str | None]]) -> None:
-        """Keep what is blocked, each record with where its partition stood before it."""
+        """Park what is blocked, each record with its partition's position before it."""
         if not blocked:
             return
-        before: dict[tuple[Place, int], Mark] = {}
-        previous: dict[Place, Mark] = {}
-        wanted = {(record.place, record.offset) for record, _ in blocked}
+        before: dict[tuple[PartitionId, int], Mark] = {}
+        previous: dict[PartitionId, Mark] = {}
+        wanted = {(record.partition, record.offset) for record, _ in blocked}
         for message in messages:
-            place, offset = (message.topic(), message.partition()), message.offset()
-            if (place, offset) in wanted:
-                known = previous.get(place) or self._marks.get(place)
-                before[place, offset] = Mark(
+            partition, offset = (message.topic(), message.partition()), message.offset()
+            if (partition, offset) in wanted:
+                known = previous.get(partition) or self._marks.get(partition)
+                before[partition, offset] = Mark(
                     offset, "" if known is None or known.offset != offset else known.fingerprint
                 )
-            previous[place] = Mark(offset + 1, fingerprint_of(message))
+            previous[partition] = Mark(offset + 1, fingerprint_of(message))
         for record, reason in blocked:
-            if not self._membership.lost(record.place):
-                self._parking.add(self._sink.target(record), record, before[record.place, record.offset], reason)
+            if not self._consumer.lost(record.partition):
+                self._parking.add(self._sink.target(record), record, before[record.partition, record.offset], reason)
 
     def _retry_parked(self) -> None:
-        """Try the targets again whose time has come."""
+        """Retry the targets that are due."""
         while not self._stopping and (found := self._parking.due(self._limits.records)) is not None:
             target, records = found
             self._turn()
-            self._meters.retry()
+            self._metrics.retry()
             outcome = self._sink.write(records)
-            self._meters.outcome(outcome)
-            self._parking.taken(outcome.stored + outcome.known)
-            if not self._bury(outcome.refused):
+            self._metrics.outcome(outcome)
+            self._parking.taken(outcome.stored + outcome.known + outcome.replaced)
+            if not self._dead_letter(outcome.refused):
                 return
             left = outcome.blocked + outcome.later
             self._parking.tried(target, records, left, outcome.blocked_by or outcome.trouble)
 
     def _wait_for_room(self) -> None:
-        """Fetch nothing while the store takes hardly anything of what is parked."""
-        what = f"{self._sink.name} refuses for now, {self._parking.count} records are parked and no more are fetched"
+        """Fetch nothing while the store takes hardly any parked records."""
+        what = (
+            f"{self._sink.name} temporarily rejects writes, {self._parking.count} records are parked and no more "
+            "are fetched"
+        )
         if self._wait(self._full, what, self._parking.reason()):
             self._retry_parked()
             self._settle()
         if not self._parking.full():
-            self._go_on(self._full)
+            self._resumed(self._full)
             self._full.reset()
 
     def _settle(self) -> None:
-        """Give up what is parked beyond the bounds; commit, up to the first parked record of each partition."""
+        """Give up records parked beyond the bounds; commit up to the first parked record of each partition."""
         reason = f"{self._sink.name} refused it for too long, and others had to go on; it can be sent again as it is"
-        if not self._bury([Refused.by_store(record, "store_blocked", reason) for record in self._parking.overdue()]):
+        if not self._dead_letter(
+            [Refused.by_store(record, "store_blocked", reason) for record in self._parking.overdue()]
+        ):
             return
         parked = self._parking.marks()
-        marks = {place: parked[place][0] if place in parked else mark for place, mark in self._marks.items()}
-        moved = {place: mark for place, mark in marks.items() if self._committed.get(place) != mark}
-        self._membership.commit(moved)  # also what failed before
+        marks = {
+            partition: parked[partition][0] if partition in parked else mark for partition, mark in self._marks.items()
+        }
+        moved = {partition: mark for partition, mark in marks.items() if self._committed.get(partition) != mark}
+        self._consumer.commit(moved)  # also what failed before
         self._committed = marks
         now_ms = int(time.time() * 1_000)
-        for place, mark in moved.items():
-            self._membership.lag.stored(place, mark.offset, self._times[place], now_ms)
-        for place, (_, time_ms) in parked.items():
-            self._membership.lag.waiting(place, time_ms)
+        for partition, mark in moved.items():
+            self._consumer.lag.stored(partition, mark.offset, self._times[partition], now_ms)
+        for partition, (_, time_ms) in parked.items():
+            self._consumer.lag.waiting(partition, time_ms)
 
-    def _let_go(self, places: set[Place]) -> None:
-        """The partitions were taken away."""
-        self._parking.drop(places)
-        for place in places:
+    def _let_go(self, partitions: set[PartitionId]) -> None:
+        """Drop the state of revoked partitions."""
+        self._parking.drop(partitions)
+        for partition in partitions:
             for known in (self._marks, self._committed, self._times):
-                known.pop(place, None)
+                known.pop(partition, None)
 
     def _turn(self) -> None:
         self._turn_at = time.monotonic()
 
-    def _bury(self, refused: list[Refused]) -> bool:
+    def _dead_letter(self, refused: list[Refused]) -> bool:
         """Deliver dead letters until they are all delivered. False: stopped before that."""
         if not refused:
             return True
         pending = self._still_ours(refused)
-        patience = Patience()
+        backoff = Backoff()
         while pending:
             failed, trouble = self._dead_letters.deliver(pending)
             left = {id(item) for item in failed}
             delivered = [item for item in pending if id(item) not in left]
-            self._meters.dead(delivered)
+            self._metrics.dead(delivered)
             for item in delivered[:3]:
                 log.warning(
                     "a record went to dead-letters: %s, %s",
                     item.code,
                     item.reason,
-                    extra={"fields": {"topic": item.place[0], "partition": item.place[1], "path": item.path}},
+                    extra={"fields": {"topic": item.partition[0], "partition": item.partition[1], "path": item.path}},
                 )
-            if failed and not self._wait(patience, "dead letters cannot be delivered for now", trouble):
+            if failed and not self._wait(backoff, "dead letters cannot be delivered", trouble):
                 return False
             pending = self._still_ours(failed)
-        self._go_on(patience)
+        self._resumed(backoff)
         return True
 
-    def _wait(self, patience: Patience, what: str, trouble: str | None) -> bool:
-        seconds = patience.next_wait()
-        self._meters.retry()
-        log.warning("%s (attempt %d, next in %.1f s): %s", what, patience.attempts, seconds, trouble)
+    def _wait(self, backoff: Backoff, what: str, trouble: str | None) -> bool:
+        seconds = backoff.next_wait()
+        self._metrics.retry()
+        log.warning("%s (attempt %d, next in %.1f s): %s", what, backoff.attempts, seconds, trouble)
         self._turn_at = time.monotonic()
-        self._membership.wait(seconds, lambda: self._stopping)
+        self._consumer.wait(seconds, lambda: self._stopping)
         self._turn_at = time.monotonic()
         return not self._stopping
 
-    def _go_on(self, patience: Patience) -> None:
-        if patience.attempts:
-            log.info("going on after %d attempts", patience.attempts)
-        self._membership.resume()
+    def _resumed(self, backoff: Backoff) -> None:
+        if backoff.attempts:
+            log.info("resumed after %d attempts", backoff.attempts)
+        self._consumer.resume()
 
     def _still_ours(self, items: Iterable[Item]) -> list[Item]:
-        return [item for item in items if not self._membership.lost(item.place)]
+        return [item for item in items if not self._consumer.lost(item.partition)]
 
     @contextmanager
     def _spans(self, records: list[Record]) -> Iterator[None]:
@@ -287,7 +301,7 @@ class Loop:
             for record in records:
                 if record.traceparent is not None:
                     attributes = {
-                        "messaging.destination.name": record.place[0],
+                        "messaging.destination.name": record.partition[0],
                         "messaging.kafka.offset": record.offset,
                     }
                     spans.enter_context(self._telemetry.span(f"sink {self._sink.name}", record.traceparent, attributes))

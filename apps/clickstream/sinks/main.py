@@ -6,24 +6,27 @@ import argparse
 import logging
 import os
 import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from clickstream.contracts.kafka import client_config
-from clickstream.contracts.ops import OpsServer
+from clickstream.contracts.kafka_rights import rights_of
 from clickstream.contracts.pipeline import Pipeline
-from clickstream.contracts.settings import ENVIRONMENT_HELP as PROCESS_HELP
-from clickstream.contracts.settings import SettingsError
-from clickstream.contracts.telemetry import Telemetry
+from clickstream.runtime import kafka_rights
+from clickstream.runtime.kafka import client_config
+from clickstream.runtime.port_file import write_port
+from clickstream.runtime.probes import OpsServer
+from clickstream.runtime.settings import ENVIRONMENT_HELP as PROCESS_HELP
+from clickstream.runtime.settings import SettingsError, add_pipeline_argument
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.runtime.terminal import failed
+from clickstream.sinks.consumer import SinkConsumer
 from clickstream.sinks.dead_letters import DeadLetters
 from clickstream.sinks.loop import Loop
-from clickstream.sinks.membership import Membership
-from clickstream.sinks.meters import Meters
+from clickstream.sinks.maintenance import Maintenance
+from clickstream.sinks.metrics import Metrics
 from clickstream.sinks.records import decoder
 from clickstream.sinks.settings import ENVIRONMENT_HELP, SinkSettings, read_sink_settings
 from clickstream.sinks.sink import Sink
-from clickstream.sinks.upkeep import Upkeep
+from clickstream.sinks.validation import kept_ms
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ The store must have been prepared by `clickstream setup`; while it is not, or is
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: 0 stopped by a signal, 1 a fault of ours, 2 wrong settings."""
+    """Exit status: 0 stopped by a signal, 1 fatal error, 2 wrong settings."""
     parser = argparse.ArgumentParser(
         prog="clickstream sink",
         description=_DESCRIPTION,
@@ -42,21 +45,20 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("store", choices=("elasticsearch", "postgres"))
-    parser.add_argument("--pipeline", metavar="FILE", help="the pipeline document (default: $CLICKSTREAM_PIPELINE)")
+    add_pipeline_argument(parser)
     parser.add_argument("--ops-port-file", metavar="FILE", help="write the port of /metrics there (for port 0)")
     arguments = parser.parse_args(list(argv))
     try:
         settings = read_sink_settings(os.environ, arguments.pipeline)
-        client_config(settings.process.pipeline.kafka, "sink")  # a file that is not as it should be shows at once
+        client_config(settings.process.pipeline.kafka, "sink")  # a bad file shows at once
         sink = make_sink(arguments.store, settings.process.pipeline)
     except SettingsError as error:
-        sys.stderr.write(f"clickstream sink: {error}\n")
-        return 2
+        return failed("sink", str(error), 2)
     settings.process.set_up_logs(f"sink-{arguments.store}")
     try:
         return _run(sink, settings, arguments.ops_port_file)
     except Exception:
-        log.exception("the sink ends: this is not a trouble of the store's that could pass")
+        log.exception("fatal, the sink shuts down: not a temporary fault of the store")
         return 1
 
 
@@ -84,7 +86,10 @@ def _run(sink: Sink, settings: SinkSettings, port_file: str | None) -> int:
     telemetry = Telemetry(
         f"sink-{sink.name}", {"namespace": pipeline.namespace, "pipeline": pipeline.name}, process.otlp_endpoint
     )
-    membership = Membership(
+    kafka_rights.watch(
+        client_config(pipeline.kafka, f"clickstream-sink-{sink.name}"), rights_of(f"sink-{sink.name}", pipeline)
+    )
+    consumer = SinkConsumer(
         pipeline.kafka,
         names.sink_group(sink.name),
         (names.enriched_clicks, names.sessions),
@@ -93,10 +98,10 @@ def _run(sink: Sink, settings: SinkSettings, port_file: str | None) -> int:
     dead_letters = DeadLetters(pipeline.kafka, names.dead_letters, f"sink-{sink.name}")
     loop = Loop(
         sink,
-        membership,
+        consumer,
         dead_letters,
-        decoder(names, traced=telemetry.tracing),
-        Meters(telemetry, sink.name),
+        decoder(names, kept_ms(pipeline, sink.retention), traced=telemetry.tracing),
+        Metrics(telemetry, sink.name),
         telemetry,
         settings.limits,
     )
@@ -104,15 +109,15 @@ def _run(sink: Sink, settings: SinkSettings, port_file: str | None) -> int:
         signal.signal(number, lambda *_: loop.stop())
     ops = OpsServer(process.ops_host, process.ops_port, loop.healthy, loop.ready, telemetry.prometheus_text)
     if port_file is not None:
-        Path(port_file).write_text(f"{ops.port}\n", encoding="ascii")
-    upkeep = Upkeep(sink, settings.upkeep_seconds)
-    upkeep.start()
+        write_port(port_file, ops.port)
+    maintenance = Maintenance(sink, settings.maintenance_seconds)
+    maintenance.start()
     log.info("started; metrics on port %d", ops.port)
     try:
         loop.run()
     finally:
-        upkeep.stop()
-        membership.close()
+        maintenance.stop()
+        consumer.close()
         dead_letters.close()
         sink.close()
         ops.close()

@@ -1,9 +1,9 @@
-"""Records that one part of a store refuses for now, an index or a partition, kept in memory while all others go on.
+"""Records that one part of a store (an index, a partition) rejects temporarily, kept in memory while others continue.
 
-They are tried again with growing pauses. Nothing at or after the first of them is committed in its Kafka partition,
-so that a process that ends meanwhile loses none. Records, bytes and time are bounded: from half of the room on, and
-after a while, the oldest are given up, but only while the store takes other records of their kind. One that takes
-hardly any is away for all that matters; then there is no more parking once the room is full, and it is waited for.
+They are retried with backoff. Nothing at or after the first of them is committed in its Kafka partition, so that a
+process that ends meanwhile loses none. Records, bytes and time are bounded: above half of the room, and after a while,
+the oldest are given up, but only while the store takes other records of their kind. A store that takes hardly any
+counts as unreachable; once the room is full, the sink waits for it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from clickstream.runtime.backoff import Backoff
 from clickstream.sinks.continuity import Mark
-from clickstream.sinks.patience import Patience
-from clickstream.sinks.records import Place, Record
+from clickstream.sinks.records import PartitionId, Record
 from clickstream.sinks.sink import CLICK, SESSION, kind_of
 
 log = logging.getLogger(__name__)
 
 OVERHEAD_BYTES: Final = 1_024
-"""What a record takes in memory beside its value, roughly."""
+"""Memory of a record beside its value, roughly."""
 
 
 _TAKEN_SHARE: Final = 0.25
-"""As many records, compared with those that were parked, must be taken for the store not to be away."""
+"""So many records, compared with those parked, must be taken for the store to count as reachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Target:
     due_at: float
     reason: str
     parked: deque[_Parked] = field(default_factory=deque)
-    patience: Patience = field(default_factory=Patience)
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 class Parking:
@@ -71,17 +71,17 @@ class Parking:
         self.count = 0
 
     def holds(self, target: str) -> bool:
-        """Whether records of that target are parked; more of them need not be tried."""
+        """Whether records of that target are parked; further ones need not be tried."""
         return target in self._targets
 
     def add(self, target: str, record: Record, mark: Mark, reason: str | None) -> None:
-        """Park a record. `mark` is where its partition stood before it; `reason` is None when it was not tried itself."""
+        """Park a record. `mark`: its partition's position before it; `reason`: None when it was not tried itself."""
         there = self._targets.get(target)
         if there is None:
             there = self._targets[target] = _Target(0.0, reason or "")
-            there.due_at = self._clock() + there.patience.next_wait()
+            there.due_at = self._clock() + there.backoff.next_wait()
             log.warning(
-                "%s is refused for now; its records are parked and tried again, others go on: %s", target, reason
+                "%s is temporarily rejected; its records are parked and retried, others continue: %s", target, reason
             )
         parked = _Parked(record, mark, self._clock())
         there.parked.append(parked)
@@ -89,13 +89,13 @@ class Parking:
         self._parked[_topic(kind_of(record))] += 1
 
     def taken(self, counts: Counter[str]) -> None:
-        """The store took other records, by kind."""
+        """Note that the store took other records, by kind."""
         if self._targets:
             for kind, count in counts.items():
                 self._taken[_topic(kind)] += count
 
     def due(self, limit: int) -> tuple[str, list[Record]] | None:
-        """A target that is to be tried again, with its oldest records, at most `limit`; they stay until `stored`."""
+        """A target that is due, with its oldest records, at most `limit`; they stay until `tried`."""
         now = self._clock()
         for name, target in self._targets.items():
             if target.due_at <= now:
@@ -103,7 +103,7 @@ class Parking:
         return None
 
     def tried(self, name: str, tried: Iterable[Record], left: Iterable[Record], reason: str | None) -> None:
-        """What became of `due`: those of the `tried` records that are `left` are refused for now still."""
+        """The result of `due`: of the `tried` records, those that are `left` are still temporarily rejected."""
         target = self._targets.get(name)
         if target is None:
             return
@@ -112,11 +112,11 @@ class Parking:
         target.parked = self._without(target.parked, lambda each: id(each.record) in done)
         if still:
             target.reason = reason or target.reason
-            target.due_at = self._clock() + target.patience.next_wait()
+            target.due_at = self._clock() + target.backoff.next_wait()
         self._drop_empty("takes records again: all that were parked are stored")
 
     def overdue(self) -> list[Record]:
-        """The oldest records, too old or too many, which are given up; none while the store takes hardly any of their kind."""
+        """The oldest records beyond the bounds, to be given up; none while the store takes hardly any of their kind."""
         found: list[Record] = []
         while (name := self._oldest()) is not None:
             oldest = self._targets[name].parked[0]
@@ -130,28 +130,28 @@ class Parking:
         return found
 
     def full(self) -> bool:
-        """Whether there is no room for more: the store is to be waited for."""
+        """Whether there is no room for more, so that the sink must wait for the store."""
         return self._fills(1.0)
 
     def reason(self) -> str:
-        """Why the store refuses, for people."""
+        """Why the store rejects records, for the log."""
         return "; ".join(f"{name}: {target.reason}" for name, target in list(self._targets.items())[:3])
 
-    def marks(self) -> dict[Place, tuple[Mark, int]]:
-        """For each Kafka partition: where it stood before its first parked record, and that record's time in ms."""
-        found: dict[Place, tuple[Mark, int]] = {}
+    def marks(self) -> dict[PartitionId, tuple[Mark, int]]:
+        """For each Kafka partition: its position before its first parked record, and that record's time in ms."""
+        found: dict[PartitionId, tuple[Mark, int]] = {}
         for target in self._targets.values():
             for each in target.parked:
-                other = found.get(each.record.place)
+                other = found.get(each.record.partition)
                 if other is None or each.mark.offset < other[0].offset:
-                    found[each.record.place] = each.mark, each.record.time_ms
+                    found[each.record.partition] = each.mark, each.record.time_ms
         return found
 
-    def drop(self, places: Iterable[Place]) -> None:
-        """Forget the records of partitions that are somebody else's, who reads them again."""
-        gone = set(places)
+    def drop(self, partitions: Iterable[PartitionId]) -> None:
+        """Forget the records of revoked partitions; their next owner reads them again."""
+        gone = set(partitions)
         for target in self._targets.values():
-            target.parked = self._without(target.parked, lambda each: each.record.place in gone)
+            target.parked = self._without(target.parked, lambda each: each.record.partition in gone)
         self._drop_empty("has no parked records any more: their partitions moved")
 
     def _without(self, parked: deque[_Parked], leaves: Callable[[_Parked], bool]) -> deque[_Parked]:

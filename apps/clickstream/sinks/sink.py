@@ -1,9 +1,8 @@
 """The protocol that a store must meet to be fed by the loop.
 
-Failure is data here: a store that is away, slow or full is told in the `Outcome` (`later`, `trouble`), a part of it that
-takes nothing for now in `blocked`, a record that it will never take in `refused`. An exception from `write` means a fault
-of ours that no record causes, and ends the process: better a crash that is seen than a topic full of good clicks in
-dead-letters.
+Failure is data here: a store that is unreachable, slow or full is in the `Outcome` (`later`, `trouble`), a part of it
+that temporarily rejects writes in `blocked`, a record that it will never take in `refused`. An exception from `write`
+is fatal, caused by no record, and ends the process: better a visible crash than good clicks in dead-letters.
 """
 
 from __future__ import annotations
@@ -16,13 +15,18 @@ from typing import Protocol
 from clickstream.contracts.session_records import Retraction, Session
 from clickstream.sinks.records import Record, Refused, StoredClick
 
+
+class MaintenanceError(Exception):
+    """Maintenance failed; the message is for the log, without secrets."""
+
+
 CLICK = "click"
 SESSION = "session"
 RETRACTION = "retraction"
 
 
 def kind_of(record: Record) -> str:
-    """What the record is, as it is counted."""
+    """The kind under which the record is counted."""
     match record.content:
         case StoredClick():
             return CLICK
@@ -37,14 +41,16 @@ class Outcome:
     """What became of the records of one `write`.
 
     `stored` and `known` count records by kind: new to the store, and there already (a repeated click, a session record
-    that is not newer). `acknowledged` are the new clicks, for their latency (a
-    store that cannot tell them apart may give a batch with at least one). `later` must be written again, in this order, because of
-    `trouble` (text for people, without secrets): the store takes nothing more for now. `blocked` must be written again too, but only
-    the part of the store that they belong to (`Sink.target`) takes nothing for now, because of `blocked_by`.
+    that is not newer, a replayed click that says what is stored). `replaced` counts clicks that a replay changed.
+    `acknowledged` are the new clicks, for their latency (a store that cannot tell them apart may give a batch with at
+    least one). `later` must be retried, in this order, because of `trouble` (text for the log, without secrets): the
+    store temporarily rejects everything. `blocked` must be retried too, but only their part of the store
+    (`Sink.target`) temporarily rejects writes, because of `blocked_by`.
     """
 
     stored: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
+    replaced: Counter[str] = field(default_factory=Counter)
     acknowledged: list[Record] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     later: list[Record] = field(default_factory=list)
@@ -54,23 +60,28 @@ class Outcome:
 
 
 class Sink(Protocol):
-    """A store. `name` is `elasticsearch` or `postgres`; `beat` is called before each step of a write that may take long."""
+    """A store. `name` is `elasticsearch` or `postgres`; `retention` (a duration) is how long it keeps clicks.
+
+    `beat` is called before each step of a write that may take long.
+    """
 
     name: str
+    retention: str
     beat: Callable[[], None]
 
     def target(self, record: Record) -> str:
-        """The part of the store that the record goes to and that may be blocked while others are not: an index, a table."""
+        """The part of the store that the record goes to, and that may be blocked by itself: an index, a table."""
         ...
 
     def write(self, records: Sequence[Record]) -> Outcome:
-        """Store the records; doing it again with some of them changes nothing. Connects when it is not connected."""
+        """Store the records; idempotent. Connects when necessary."""
         ...
 
-    def upkeep(self) -> None:
-        """Apply the retention and prepare the next days. Called about hourly, in another thread than `write`."""
+    def maintain(self) -> None:
+        """Apply the retention and prepare the next days. Called about hourly, in another thread than `write`.
+
+        Raises MaintenanceError where the store says why it refuses.
+        """
         ...
 
-    def close(self) -> None:
-        """Let go of the store."""
-        ...
+    def close(self) -> None: ...

@@ -1,7 +1,4 @@
-"""The tracking API: events come in over HTTP, are judged at the door, and are in Kafka before they are acknowledged.
+"""The tracking API: events come in over HTTP, are validated, and are in Kafka before they are acknowledged.
 
-The invariant of this package: *a 2xx means that the brokers have the event*. Everything between the request and that
-promise is pure (`events`, `envelope`, `body`, `access`, `address`, `pixel`); `collect` is the thin shell around it.
-
-Deliberately absent: any store but Kafka, any state that outlives a request, rate limits (a later decision).
+`endpoints` is the way of a request from its headers to its answer. *A 2xx means that the brokers have the event.*
 """

@@ -10,13 +10,10 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from clickstream.tracking_api.rejections import Code, Rejection
+from clickstream.tracking_api import rejections
+from clickstream.tracking_api.rejections import Rejection
 
 ANY_ORIGIN: Final = "*"
-
-_MISSING = Rejection(Code.MISSING_KEY, "$", "give the write key in the X-Write-Key header or as ?key=")
-_UNKNOWN = Rejection(Code.UNKNOWN_KEY, "$", "this write key belongs to no source")
-_ORIGIN = Rejection(Code.ORIGIN_NOT_ALLOWED, "$", "the source of this write key does not allow this origin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +38,18 @@ class Access:
     def source_of(self, key: bytes | None) -> SourceAccess | Rejection:
         """The source that a write key belongs to."""
         if not key:
-            return _MISSING
+            return rejections.MISSING_KEY
         found: SourceAccess | None = None
-        for source in self.sources:  # no early exit: the time must not tell how much of a key was right
+        for source in self.sources:  # no early exit: the time must not show how much of a key was right
             if hmac.compare_digest(source.write_key, key):
                 found = source
-        return found or _UNKNOWN
+        return found or rejections.UNKNOWN_KEY
 
     def admit(self, key: bytes | None, origin: str | None) -> SourceAccess | Rejection:
         """The source of a request with this key from this origin (None: not a cross-origin browser request)."""
         source = self.source_of(key)
         if isinstance(source, SourceAccess) and origin is not None and not source.allows(origin):
-            return _ORIGIN
+            return rejections.ORIGIN_NOT_ALLOWED
         return source
 
     def readable_by(self, origin: str, key: bytes | None) -> bool:

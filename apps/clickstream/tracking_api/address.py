@@ -1,11 +1,9 @@
-"""Client addresses: whom to believe about them, and what is kept of them.
+"""Client addresses: which headers are trusted, and what is stored of an address.
 
-`X-Forwarded-For` and `Forwarded` (RFC 7239) can be written by anybody, so an entry counts only when the hop that added
-it is a trusted proxy. Where a request has both, `X-Forwarded-For` counts: a proxy that writes only that one hands on
+Anyone can write `X-Forwarded-For` and `Forwarded` (RFC 7239), so an entry counts only when the hop that added it is a
+trusted proxy. Where a request has both, `X-Forwarded-For` counts: a proxy that writes only that one hands on
 whatever `Forwarded` its client has invented. Other headers (X-Real-IP, True-Client-IP, CF-Connecting-IP, …) have no
-list of hops, so that nothing tells who wrote them: they are ignored.
-
-Deliberately absent: any use of the address for a decision; it is data for geography and bots, nothing else.
+list of hops, so that nothing shows who wrote them: they are ignored. Nothing but a rate limit depends on an address.
 """
 
 from __future__ import annotations
@@ -59,10 +57,10 @@ def _parsed(text: str) -> Address | None:
 def client_address(
     peer: str | None, x_forwarded_for: Sequence[str], forwarded: Sequence[str], trusted: tuple[Network, ...]
 ) -> Address | None:
-    """Who sent the request: the rightmost address of the peer and of the hops named in the header that is no trusted proxy.
+    """The sender of a request: the rightmost address, of the peer and the header's hops, that is no trusted proxy.
 
     The headers are given as their lines in order. An entry that is no address ends the search: what stands left of it
-    cannot be believed, so the proxy that passed it on is the best answer.
+    cannot be trusted, so the proxy that passed it on is the best answer.
     """
     address = parse_address(peer) if peer else None
     if address is None or not trusted or not _within(address, trusted):
@@ -79,13 +77,13 @@ def client_address(
 
 
 def _x_forwarded_for(lines: Sequence[str]) -> Iterator[str]:
-    """The entries, the last one first. Empty ones are none: they come from commas at an end or in a row."""
+    """The entries, the last one first; without empty ones, which come from commas at an end or in a row."""
     for line in reversed(lines):
         yield from (entry for entry in reversed(line.split(",")) if entry.strip())
 
 
 def _forwarded(lines: Sequence[str]) -> Iterator[str]:
-    """What the elements' `for` says, the last one first; empty for an element that says nothing of the kind."""
+    """The elements' `for`, the last one first; empty for an element without one."""
     for line in reversed(lines):
         for element in reversed(_ELEMENTS.findall(line)):
             if element.strip():
@@ -101,10 +99,10 @@ def _for(element: str) -> str:
 
 
 @lru_cache(maxsize=8_192)
-def kept_form(address: Address, *, anonymize: bool) -> str:
+def stored_form(address: Address, *, anonymize: bool) -> str:
     """The text that is stored: the address itself, or with `anonymize` its /24 (IPv4) or /48 (IPv6) with zeros.
 
-    A 6to4 address carries a whole IPv4 address within its first 48 bits: it is kept as that IPv4 address' /24.
+    A 6to4 address carries a whole IPv4 address within its first 48 bits: it is stored as that IPv4 address' /24.
     """
     if not anonymize:
         return str(address)

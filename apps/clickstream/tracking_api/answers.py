@@ -1,24 +1,42 @@
-"""The answers, as status, headers and bytes; no framework.
+"""The answers as status, headers and bytes, CORS headers included; no framework.
 
-A refusal is `{"error": {"code", "path", "message"}}`, a batch `{"accepted": n, "rejected": [...]}`; a batch that could
-not be stored as a whole has both, and `"unstored": [...]`. Nothing of the
-request is ever repeated in one, but for the Origin header, which CORS demands and which was compared with a list first.
+A rejection is `{"error": {"code", "path", "message"}}`, a batch `{"accepted": n, "rejected": [...]}`; a batch of which
+some events could not be stored has both, and `"unstored": [...]`. An answer never repeats anything of the request but
+its Origin header, which CORS (the Fetch standard) demands and which was compared with a list first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
 
-from clickstream.tracking_api import limits
-from clickstream.tracking_api.pixel import GIF
-from clickstream.tracking_api.rejections import Code, Rejection
+from clickstream.tracking_api import limits, rejections
+from clickstream.tracking_api.access import Access
+from clickstream.tracking_api.rate_limits import Refusal
+from clickstream.tracking_api.rejections import Rejection
 
 Headers = list[tuple[bytes, bytes]]
-JSON: Final = (b"content-type", b"application/json")
+_JSON: Final = (b"content-type", b"application/json")
 _RETRY: Final = (b"retry-after", str(limits.RETRY_AFTER_SECONDS).encode())
 _NO_STORE: Final = (b"cache-control", b"no-store")
+_GIF: Final = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
+    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+"""A transparent image of one pixel."""
+_VARY: Final = (b"vary", b"Origin")
+_ALLOW_ANY: Final = (b"access-control-allow-origin", b"*")
+_EXPOSE: Final = (b"access-control-expose-headers", b"Retry-After, RateLimit, RateLimit-Policy")
+_PREFLIGHT: Final[Headers] = [
+    (b"access-control-allow-methods", b"GET, POST"),
+    (
+        b"access-control-allow-headers",
+        b"Content-Type, Content-Encoding, X-Write-Key, Traceparent, Authorization, X-Retry-Count",
+    ),
+    (b"access-control-max-age", b"86400"),
+]
 
 
 class Answer(NamedTuple):
@@ -33,8 +51,8 @@ class Answer(NamedTuple):
         return Answer(self.status, self.headers + headers, self.body) if headers else self
 
 
-class RejectedEvent(msgspec.Struct, frozen=True, gc=False):
-    """One refused event of a batch; `index` counts from 0, `path` starts at the batch."""
+class RejectedItem(msgspec.Struct, frozen=True, gc=False):
+    """One rejected event of a batch; `index` counts from 0, `path` starts at the batch."""
 
     index: int
     code: str
@@ -42,19 +60,15 @@ class RejectedEvent(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-class BatchAnswer(msgspec.Struct, frozen=True):
-    """How many events were accepted, and which were not."""
-
+class _Batch(msgspec.Struct, frozen=True):
     accepted: int
-    rejected: list[RejectedEvent]
+    rejected: list[RejectedItem]
 
 
-class UnstoredBatch(msgspec.Struct, frozen=True):
-    """The same of a batch of which some events could not be stored: their indices are in `unstored`, in order."""
-
+class _UnstoredBatch(msgspec.Struct, frozen=True):
     error: dict[str, str]
     accepted: int
-    rejected: list[RejectedEvent]
+    rejected: list[RejectedItem]
     unstored: list[int]
 
 
@@ -62,35 +76,93 @@ def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
     return Answer(status, [(b"content-length", str(len(body)).encode()), *headers], body)
 
 
-ACCEPTED: Final = _answer(202, b'{"accepted":1}', JSON)
-PIXEL: Final = _answer(200, GIF, (b"content-type", b"image/gif"), _NO_STORE)
-UNAVAILABLE: Final = Rejection(Code.UNAVAILABLE, "$", "the events could not be stored: send them again, ids unchanged")
-_SOME_UNAVAILABLE: Final = Rejection(
-    Code.UNAVAILABLE, "$", "the events in unstored could not be stored: send these again, or all, ids unchanged"
-)
-METHOD_NOT_ALLOWED: Final = Rejection(Code.METHOD_NOT_ALLOWED, "$", "this path does not take this method")
-INTERNAL: Final = Rejection(
-    Code.INTERNAL, "$", "something went wrong on our side: send the events again, ids unchanged"
-)
+def json_answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    """An answer of this JSON text."""
+    return _answer(status, body, _JSON, *headers)
+
+
+_ACCEPTED: Final = _answer(202, b'{"accepted":1}', _JSON)
+_PIXEL: Final = _answer(200, _GIF, (b"content-type", b"image/gif"), _NO_STORE)
+
+
+def event(
+    accepted: int, rejected: list[tuple[int, Rejection]], _unstored: list[int], success: Answer = _ACCEPTED
+) -> Answer:
+    """`success` if the one event was accepted, otherwise its rejection; 503 when it is to be sent again."""
+    if accepted:
+        return success
+    return rejection(rejected[0][1] if rejected else rejections.UNAVAILABLE)
+
+
+def pixel(accepted: int, rejected: list[tuple[int, Rejection]], unstored: list[int]) -> Answer:
+    """As `event`, with an image for success."""
+    return event(accepted, rejected, unstored, _PIXEL)
 
 
 def batch(accepted: int, rejected: list[tuple[int, Rejection]], unstored: list[int]) -> Answer:
     """202 when at least one event was accepted, otherwise 422; 503 when some events are to be sent again."""
-    events = [RejectedEvent(index, r.code, r.inside(f"$.events[{index}]").path, r.message) for index, r in rejected]
+    items = [RejectedItem(index, r.code, r.inside(f"$.events[{index}]").path, r.message) for index, r in rejected]
     if unstored:
-        body = UnstoredBatch(_reason(_SOME_UNAVAILABLE), accepted, events, unstored)
-        return _answer(503, msgspec.json.encode(body), JSON, _NO_STORE, _RETRY)
-    return _answer(202 if accepted else 422, msgspec.json.encode(BatchAnswer(accepted, events)), JSON)
+        body = _UnstoredBatch(_reason(rejections.PARTLY_UNAVAILABLE), accepted, items, unstored)
+        return _answer(503, msgspec.json.encode(body), _JSON, _NO_STORE, _RETRY)
+    return _answer(202 if accepted else 422, msgspec.json.encode(_Batch(accepted, items)), _JSON)
 
 
-def refusal(rejection: Rejection) -> Answer:
-    """The answer to a request that is refused as a whole."""
-    headers = [JSON, _NO_STORE]
-    if rejection.status == 503:
+def rejection(reason: Rejection) -> Answer:
+    """The answer to a request that is rejected as a whole."""
+    return refusal(reason.status, msgspec.json.encode({"error": _reason(reason)}))
+
+
+def refusal(status: int, body: bytes) -> Answer:
+    """A refusal with this status and JSON text, and the headers that belong to it."""
+    headers = [_NO_STORE]
+    if status == 503:
         headers.append(_RETRY)
-    if rejection.status == 408:  # the rest of the body may come at any time, and nobody will read it
+    if status == 408:  # the rest of the body may come at any time, and will not be read
         headers.append((b"connection", b"close"))
-    return _answer(rejection.status, msgspec.json.encode({"error": _reason(rejection)}), *headers)
+    return json_answer(status, body, *headers)
+
+
+def limited(refusal: Refusal, refuse: Callable[[Rejection], Answer]) -> Answer:
+    """The answer to a request that a rate limit refuses (429), with draft-ietf-httpapi-ratelimit-headers' fields."""
+    return refuse(rejections.RATE_LIMITED).with_headers(
+        [
+            (b"retry-after", b"%d" % refusal.seconds),
+            (b"ratelimit", f'"{refusal.limit}";r={refusal.left};t={refusal.seconds}'.encode()),
+            (b"ratelimit-policy", refusal.policies.encode()),
+        ]
+    )
+
+
+def preflight(access: Access, origin: str | None, key: bytes | None) -> Answer:
+    """The answer to OPTIONS: 204 for an origin that may send, otherwise 403; without an Origin only the status."""
+    if origin is None:
+        return Answer(204, [], b"")
+    if not access.readable_by(origin, key):
+        return rejection(rejections.ORIGIN_OF_NO_SOURCE).with_headers([_VARY])
+    return Answer(204, [_allow(origin), _VARY, *_PREFLIGHT], b"")
+
+
+def cors_headers(access: Access, origin: str | None, key: bytes | None, *, refused: bool) -> Headers:
+    """For any answer: the origin may read it when the key's source (an unknown key: any source) allows it.
+
+    Why a request was `refused` any page may read: its developer must see the mistake, and its tracker that a retry is
+    in vain. An origin that is not known is not repeated in an answer.
+
+    Credentials are never allowed. `sendBeacon` sends them all the same, which makes its answer unreadable to the page,
+    which cannot read it anyway; the request itself is a simple one (text/plain, the key in the query), so that it needs
+    no preflight.
+    """
+    if origin is None:
+        return []
+    known = key if key and not isinstance(access.source_of(key), Rejection) else None
+    if access.readable_by(origin, known):
+        return [_allow(origin), _VARY, _EXPOSE]
+    return [_ALLOW_ANY, _VARY, _EXPOSE] if refused else [_VARY]
+
+
+def _allow(origin: str) -> tuple[bytes, bytes]:
+    return (b"access-control-allow-origin", origin.encode("latin-1"))
 
 
 def _reason(rejection: Rejection) -> dict[str, str]:

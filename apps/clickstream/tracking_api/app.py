@@ -1,88 +1,116 @@
 """The FastAPI application: its routes, its lifespan (which owns the Kafka client), its errors.
 
-The collecting routes are plain ASGI endpoints (`collect`), so FastAPI's parsing and validation never see an event; the
-OpenAPI document is made by hand (`openapi`) and describes what they do.
+The collecting routes are plain ASGI applications (`endpoints`), so FastAPI's parsing and validation never see an event;
+the OpenAPI document is made by hand (`openapi`) and describes what they do. It is served on the ops port, as are the
+metrics: whoever reaches this application may be anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from clickstream.contracts.geoip import GeoIP
-from clickstream.contracts.kafka import producer_config
-from clickstream.contracts.telemetry import Telemetry
-from clickstream.tracking_api import answers
-from clickstream.tracking_api.admission import Admission
-from clickstream.tracking_api.availability import Availability
-from clickstream.tracking_api.collect import CollectEndpoint, Collector, Form
-from clickstream.tracking_api.docs_page import docs_page
-from clickstream.tracking_api.instruments import Instruments
-from clickstream.tracking_api.lifecycle import Lifecycle, Phase
-from clickstream.tracking_api.openapi import openapi
+from clickstream.runtime.geoip import GeoIP
+from clickstream.runtime.kafka import producer_config
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.tracking_api import answers, rejections
+from clickstream.tracking_api.answers import Answer
+from clickstream.tracking_api.availability import Admission, Availability
+from clickstream.tracking_api.endpoints import Endpoint, EndpointApp, Services
+from clickstream.tracking_api.metrics import Metrics
 from clickstream.tracking_api.producer import RecordProducer
+from clickstream.tracking_api.rate_limits import limits_of
 from clickstream.tracking_api.records import Records
 from clickstream.tracking_api.rejections import Code, Rejection
+from clickstream.tracking_api.script import Script, coding_for, read_scripts
+from clickstream.tracking_api.server import Lifecycle, Phase
 from clickstream.tracking_api.settings import TrackingSettings
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS: Final = 5.0
-_NOT_FOUND = Rejection(Code.NOT_FOUND, "$", "there is nothing at this path; /docs lists what there is")
 
 
 class CollectingApp(FastAPI):
-    """FastAPI with the collecting endpoints in front of its middleware, which costs more than all of their own work."""
+    """FastAPI with the endpoints in front of its middleware, which costs more than all of their own work.
 
-    def __init__(self, endpoints: Mapping[str, ASGIApp], **options: Any) -> None:
+    `refused` counts a request that reaches no endpoint; the HTTP server calls it as well.
+    """
+
+    def __init__(self, by_path: Mapping[str, ASGIApp], refused: Callable[[Code], None], **options: Any) -> None:
         super().__init__(**options)
-        self._endpoints = endpoints
+        self._by_path = by_path
+        self.refused = refused
+        self.add_exception_handler(HTTPException, self._http_error)
+        self.add_exception_handler(Exception, self._internal_error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the lifespan."""
-        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        endpoint = self._by_path.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is None and scope["type"] == "http" and scope["method"] == "TRACE":
-            endpoint = _refuse_trace
+            endpoint = self._reject_trace
         await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
 
+    def _refuse(self, reason: Rejection) -> Answer:
+        self.refused(reason.code)
+        return answers.rejection(reason)
 
-def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Lifecycle) -> FastAPI:
+    async def _reject_trace(self, _: Scope, __: Receive, send: Send) -> None:
+        """TRACE is for no path: an answer would hold what proxies have added to the request."""
+        answer = self._refuse(rejections.METHOD_NOT_ALLOWED).with_headers([(b"allow", b"GET, HEAD, POST, OPTIONS")])
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _http_error(self, _: Request, error: Exception) -> Response:
+        method = isinstance(error, HTTPException) and error.status_code == 405
+        answer = self._refuse(rejections.METHOD_NOT_ALLOWED if method else rejections.NOT_FOUND)
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        return Response(answer.body, answer.status, headers, media_type="application/json")
+
+    async def _internal_error(self, _: Request, __: Exception) -> Response:
+        answer = self._refuse(rejections.INTERNAL)
+        return Response(answer.body, answer.status, media_type="application/json")
+
+
+def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Lifecycle) -> CollectingApp:
     """The application. It connects to Kafka when its lifespan starts, and delivers what is queued when it ends."""
-    collector: Collector | None = None
+    services: Services | None = None
 
-    def the_collector() -> Collector:
-        assert collector is not None, "no request comes before the lifespan has started"
-        return collector
+    def get_services() -> Services:
+        assert services is not None, "no request comes before the lifespan has started"
+        return services
+
+    def refused(code: Code) -> None:
+        get_services().metrics.rejected(code)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal collector
+        nonlocal services
         pipeline = settings.process.pipeline
         producer = RecordProducer(_producer_config(settings), Admission(Availability(time.monotonic)))
         geoip = await asyncio.to_thread(GeoIP, pipeline.enricher.geoip)
         records = Records(pipeline.names, by_session=pipeline.enricher.group_by == "session_id")
-        collector = Collector(
+        services = Services(
             access=settings.access,
+            limits=limits_of(pipeline.sources),
             trusted_proxies=settings.trusted_proxies,
             privacy=pipeline.tracking_api.privacy,
             records=records,
             producer=producer,
-            instruments=Instruments(telemetry, producer.__len__),
+            metrics=Metrics(telemetry, producer.__len__),
             telemetry=telemetry,
             country_of=geoip.country_of,
         )
+        services.metrics.watch_limits(services.limits)
         geoip.watch(telemetry)
         topics = [pipeline.names.raw_clicks, pipeline.names.dead_letters]
         watch = asyncio.create_task(asyncio.to_thread(producer.watch_partitions, topics))
@@ -93,17 +121,15 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
         left = await asyncio.to_thread(producer.close, _FLUSH_SECONDS)
         await watch
         if left:
-            _log.warning("%d records were not delivered; none of them was acknowledged", left)
+            _log.warning("shut down with %d records undelivered; none of them was acknowledged", left)
 
-    document = openapi()
     app = CollectingApp(
-        {form.value: CollectEndpoint(form, the_collector) for form in Form},
-        title=document["info"]["title"],
+        {path: EndpointApp(endpoint, get_services) for endpoint in Endpoint for path in endpoint.paths},
+        refused,
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
-        # Ours is clickstream.contracts.telemetry; FastAPI's own would look for providers at each request.
+        # clickstream.runtime.telemetry does it; FastAPI's own would look for providers at each request.
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -112,23 +138,12 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
             "auto_configure": False,
         },
     )
-    app.openapi = lambda: document  # type: ignore[method-assign]
-    _add_service_routes(app, telemetry, lifecycle, document)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _our_error)
+    _add_service_routes(app, lifecycle)
     return app
 
 
-def _add_service_routes(app: FastAPI, telemetry: Telemetry, lifecycle: Lifecycle, document: dict[str, Any]) -> None:
-    script = resources.files("clickstream.tracking_api").joinpath("static/tracker.js").read_bytes()
-    script_headers = {
-        "etag": f'"{hashlib.sha256(script).hexdigest()[:16]}"',
-        "cache-control": "public, max-age=3600",
-        "access-control-allow-origin": "*",
-        "cross-origin-resource-policy": "cross-origin",
-        "x-content-type-options": "nosniff",
-    }
-    page = docs_page(document)
+def _add_service_routes(app: FastAPI, lifecycle: Lifecycle) -> None:
+    """The tracker's scripts, and the probes: they ask the loop that takes the clicks (docs/adr/0015)."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -137,24 +152,17 @@ def _add_service_routes(app: FastAPI, telemetry: Telemetry, lifecycle: Lifecycle
         reason = lifecycle.not_ready()
         return PlainTextResponse(f"{reason or 'ok'}\n", 503 if reason else 200)
 
-    async def metrics(_: Request) -> Response:
-        return Response(telemetry.prometheus_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    def serves(forms: dict[str, Script]) -> Callable[[Request], Awaitable[Response]]:
+        async def script(request: Request) -> Response:
+            form = forms[coding_for(request.headers.get("accept-encoding", ""))]
+            if request.headers.get("if-none-match") == form.headers["etag"]:
+                return Response(status_code=304, headers=form.headers)
+            return Response(form.body, headers=form.headers)
 
-    async def tracker(request: Request) -> Response:
-        if request.headers.get("if-none-match") == script_headers["etag"]:
-            return Response(status_code=304, headers=script_headers)
-        return Response(script, headers=script_headers, media_type="text/javascript; charset=utf-8")
+        return script
 
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(page)
-
-    for path, endpoint in (
-        ("/healthz", healthz),
-        ("/readyz", readyz),
-        ("/metrics", metrics),
-        ("/tracker.js", tracker),
-        ("/docs", docs),
-    ):
+    scripts = {path: serves(forms) for path, forms in read_scripts().items()}
+    for path, endpoint in ({"/healthz": healthz, "/readyz": readyz} | scripts).items():
         app.router.routes.append(Route(path, endpoint))
 
 
@@ -165,22 +173,3 @@ def _producer_config(settings: TrackingSettings) -> dict[str, Any]:
         "queue.buffering.max.messages": settings.queue_max_messages,
         "queue.buffering.max.kbytes": settings.queue_max_kbytes,
     }
-
-
-async def _refuse_trace(_: Scope, __: Receive, send: Send) -> None:
-    """TRACE is for no path: an answer would hold what proxies have added to the request."""
-    answer = answers.refusal(answers.METHOD_NOT_ALLOWED).with_headers([(b"allow", b"GET, HEAD, POST, OPTIONS")])
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    method = isinstance(error, HTTPException) and error.status_code == 405
-    answer = answers.refusal(answers.METHOD_NOT_ALLOWED if method else _NOT_FOUND)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return Response(answer.body, answer.status, headers, media_type="application/json")
-
-
-async def _our_error(_: Request, __: Exception) -> Response:
-    answer = answers.refusal(answers.INTERNAL)
-    return Response(answer.body, answer.status, media_type="application/json")

@@ -5,31 +5,37 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
-from pathlib import Path
 
-from clickstream.contracts.kafka import client_config
-from clickstream.contracts.settings import SettingsError
-from clickstream.contracts.telemetry import Telemetry
+from clickstream.contracts.kafka_rights import rights_of
+from clickstream.runtime import kafka_rights
+from clickstream.runtime.arguments import port
+from clickstream.runtime.kafka import client_config
+from clickstream.runtime.listening import bind
+from clickstream.runtime.port_file import write_port
+from clickstream.runtime.probes import OpsServer
+from clickstream.runtime.settings import SettingsError, add_pipeline_argument
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.runtime.terminal import failed
 from clickstream.tracking_api.app import create_app
-from clickstream.tracking_api.lifecycle import Lifecycle
-from clickstream.tracking_api.server import DrainingServer, bind
+from clickstream.tracking_api.openapi import pages
+from clickstream.tracking_api.server import DrainingServer, Lifecycle
 from clickstream.tracking_api.settings import HELP, TrackingSettings, read_settings
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM or Ctrl-C; 0 then, 2 for a wrong setting, 1 when the port cannot be had."""
+    """Run until SIGTERM or Ctrl-C; 0 then, 2 for a wrong setting, 1 when the port is not available."""
     options = _parser().parse_args(arguments)
     try:
-        settings = read_settings(os.environ, options.pipeline, options.host, options.port, options.port_file)
-        client_config(
+        settings = read_settings(
+            os.environ, options.pipeline, options.host, options.port, options.port_file, options.ops_port_file
+        )
+        kafka = client_config(
             settings.process.pipeline.kafka, "tracking-api"
-        )  # a file that is not as it should be shows at once
+        )  # a bad file of its credentials shows at once
     except SettingsError as error:
-        sys.stderr.write(f"clickstream tracking-api: {error}\n")
-        return 2
+        return failed("tracking-api", str(error), 2)
     process = settings.process
     process.set_up_logs("tracking-api")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -45,27 +51,41 @@ def main(arguments: list[str]) -> int:
         process.otlp_endpoint,
     )
     if not settings.access.sources:
-        _log.warning("the pipeline has no sources: every event will be refused")
+        _log.warning("the pipeline has no sources: every event will be rejected")
+    kafka_rights.watch(kafka, rights_of("tracking-api", process.pipeline))
     lifecycle = Lifecycle()
+    try:
+        ops = OpsServer(
+            process.ops_host,
+            process.ops_port,
+            healthy=lambda: None,
+            ready=lifecycle.not_ready,
+            metrics=telemetry.prometheus_text,
+            pages=pages(),
+        )
+    except OSError as error:
+        bound.close()
+        _log.error("cannot listen on %s:%d: %s", process.ops_host, process.ops_port, error.strerror)
+        return 1
     app = create_app(settings, telemetry, lifecycle)
-    server = DrainingServer(app, lifecycle, settings.drain_seconds, lambda: _announce(settings, port))
-    server.run(sockets=[bound])
+    server = DrainingServer(
+        app, lifecycle, settings.drain_seconds, lambda: _announce(settings, port, ops.port), app.refused
+    )
+    try:
+        server.run(sockets=[bound])
+    finally:
+        ops.close()
     telemetry.shutdown()
     _log.info("ended")
     return 0
 
 
-def _announce(settings: TrackingSettings, port: int) -> None:
+def _announce(settings: TrackingSettings, port: int, ops_port: int) -> None:
+    if settings.ops_port_file is not None:
+        write_port(settings.ops_port_file, ops_port)
     if settings.port_file is not None:
-        _write_whole(settings.port_file, f"{port}\n")
-    _log.info("listening", extra={"fields": {"host": settings.host, "port": port}})
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Whoever sees the file sees all of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+        write_port(settings.port_file, port)
+    _log.info("listening", extra={"fields": {"host": settings.host, "port": port, "ops_port": ops_port}})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,8 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pipeline", metavar="FILE", help="the pipeline document (JSON)")
+    add_pipeline_argument(parser)
     parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--port", type=port, help="port to listen on; 0 takes a free one")
     parser.add_argument("--port-file", metavar="FILE", help="write the port here once it listens")
+    parser.add_argument("--ops-port-file", metavar="FILE", help="write the port of /metrics there (for port 0)")
     return parser

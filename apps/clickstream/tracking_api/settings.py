@@ -1,4 +1,4 @@
-"""What the tracking API is told: by the pipeline document about sources and privacy, by the environment about itself."""
+"""Settings of the tracking API: sources and proxies from the pipeline document, the rest from the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from clickstream.contracts.pipeline import Source
-from clickstream.contracts.settings import (
+from clickstream.runtime.listening import EVERYWHERE
+from clickstream.runtime.settings import (
     ENVIRONMENT_HELP,
     ProcessSettings,
     SettingsError,
@@ -25,8 +26,8 @@ from clickstream.tracking_api.address import Network
 HELP: Final = (
     ENVIRONMENT_HELP
     + """\
-environment (tracking-api; its /healthz, /readyz and /metrics are on the HTTP port, CLICKSTREAM_OPS_* are not used):
-  CLICKSTREAM_HTTP_HOST, _HTTP_PORT    where it listens; port 0 takes a free one     0.0.0.0, 8080
+environment (tracking-api; its description, /docs and /openapi.json, is on the ops port, the probes are on both):
+  CLICKSTREAM_HTTP_HOST, _HTTP_PORT    where it listens; port 0 takes a free one     ::, 8080
   CLICKSTREAM_QUEUE_MAX_MESSAGES       records that may wait for the brokers         100000
   CLICKSTREAM_QUEUE_MAX_KBYTES         their size                                    262144
   CLICKSTREAM_DRAIN_SECONDS            on SIGTERM: serve on, unready, for this long  3
@@ -38,7 +39,7 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+|null")
 
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
-    """Settings of one tracking API process. `port_file`: where the chosen port is written once it listens."""
+    """Settings of one tracking API process. `port_file`, `ops_port_file`: where ports are written once it listens."""
 
     process: ProcessSettings
     access: Access
@@ -46,6 +47,7 @@ class TrackingSettings:
     host: str
     port: int
     port_file: Path | None
+    ops_port_file: Path | None
     queue_max_messages: int
     queue_max_kbytes: int
     drain_seconds: int
@@ -57,6 +59,7 @@ def read_settings(
     host: str | None = None,
     port: int | None = None,
     port_file: str | None = None,
+    ops_port_file: str | None = None,
 ) -> TrackingSettings:
     """The settings in `env` and in the pipeline document; arguments that are given win. Raises SettingsError."""
     process = read_process_settings(env, pipeline)
@@ -64,9 +67,10 @@ def read_settings(
         process=process,
         access=_access(process.pipeline.sources),
         trusted_proxies=tuple(_network(text) for text in process.pipeline.tracking_api.trusted_proxies),
-        host=host or env.get("CLICKSTREAM_HTTP_HOST") or "0.0.0.0",  # noqa: S104 - a pod listens on its own address
+        host=host or env.get("CLICKSTREAM_HTTP_HOST") or EVERYWHERE,
         port=read_int(env, "CLICKSTREAM_HTTP_PORT", 8080, 0, 65_535) if port is None else port,
         port_file=Path(port_file) if port_file else None,
+        ops_port_file=Path(ops_port_file) if ops_port_file else None,
         queue_max_messages=read_int(env, "CLICKSTREAM_QUEUE_MAX_MESSAGES", 100_000, 1, 10_000_000),
         queue_max_kbytes=read_int(env, "CLICKSTREAM_QUEUE_MAX_KBYTES", 262_144, 1, 2_097_151),
         drain_seconds=read_int(env, "CLICKSTREAM_DRAIN_SECONDS", 3, 0, 600),

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 
-from clickstream.contracts.dashboards import dashboard_of
-from clickstream.contracts.pipeline import Pipeline
-from clickstream_operator import naming
-from clickstream_operator.desired.child import Manifest, metadata
-from clickstream_operator.desired.datasources import elasticsearch_url, prometheus_uid
-from clickstream_operator.spec import PipelineResource, PipelineSpec
+import msgspec
 
-COMPONENT: Final = "dashboards"
+from clickstream.contracts.dashboards import dashboard_of
+from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import Funnel
+from clickstream_operator import naming
+from clickstream_operator.desired.child_object import ChildObject
+from clickstream_operator.desired.context import Context
+from clickstream_operator.desired.datasources import elasticsearch_url, prometheus_uid
+
 FOLDER_ANNOTATION: Final = "grafana_folder"
+_CACHED_PIPELINES: Final = 64
+"""About half a megabyte each."""
+# Made in the one thread that imports, as in spec.py.
+_FUNNELS: Final = msgspec.json.Decoder(list[Funnel])
 
 
 @cache
@@ -26,28 +33,33 @@ def committed() -> dict[str, str]:
     return {kind: found[kind].read_text(encoding="utf-8") for kind in sorted(found)}
 
 
-def dashboard_config_maps(pipeline: PipelineResource, spec: PipelineSpec, document: Pipeline) -> list[Manifest]:
+def dashboards(context: Context) -> Iterator[ChildObject]:
     """One ConfigMap a dashboard: the sidecar's files must have different names in one folder."""
+    wanted, names = context.spec.dashboards, context.parsed.names
+    if not wanted.enabled:
+        return
     # Where the pipeline names no data source the reader of the dashboard chooses one.
-    sources = {"prometheus": prometheus_uid(spec, document.names)}
-    if spec.dashboards.datasources.postgres is None:
+    sources = {"prometheus": prometheus_uid(context.spec, names)}
+    if wanted.datasources.postgres is None:
         sources["postgres"] = None
-    if elasticsearch_url(spec) is None:
+    if elasticsearch_url(context) is None:
         sources |= {"clicks": None, "sessions": None}
-    found = []
-    for kind, text in committed().items():
-        meta = metadata(pipeline, naming.dashboard(pipeline.name, kind), COMPONENT)
-        meta["labels"] |= spec.dashboards.labels
-        meta["annotations"] = {FOLDER_ANNOTATION: spec.dashboards.folder or pipeline.name}
-        content = dashboard_of(json.loads(text), document.names, sources, document.funnels)
-        found.append(
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": meta,
-                "data": {
-                    f"{document.names.prefix}.{kind}.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-                },
-            }
-        )
-    return found
+    funnels = msgspec.json.encode(context.parsed.funnels)
+    for kind, text in _rendered(names, tuple(sources.items()), funnels):
+        meta = context.metadata(naming.dashboard(context.pipeline.name, kind), naming.DASHBOARDS, wanted.labels)
+        meta["annotations"] = {FOLDER_ANNOTATION: wanted.folder or context.pipeline.name}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": meta,
+            "data": {f"{names.prefix}.{kind}.json": text},
+        }
+        yield ChildObject(manifest, naming.DASHBOARDS)
+
+
+@lru_cache(_CACHED_PIPELINES)
+def _rendered(names: Names, sources: tuple[tuple[str, str | None], ...], funnels: bytes) -> tuple[tuple[str, str], ...]:
+    """(kind, JSON text) of each dashboard, by all that they depend on. `funnels`: as JSON, which can be hashed."""
+    decoded = _FUNNELS.decode(funnels)
+    made = {kind: dashboard_of(json.loads(text), names, dict(sources), decoded) for kind, text in committed().items()}
+    return tuple((kind, json.dumps(board, indent=1, ensure_ascii=False) + "\n") for kind, board in made.items())

@@ -8,21 +8,64 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
+from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from clickstream.contracts.dashboards import source_uid
 from clickstream.contracts.names import Names
-from clickstream.contracts.pipeline import Pipeline
 from clickstream_operator import naming
-from clickstream_operator.desired.child import Manifest, metadata
-from clickstream_operator.facts import Facts
-from clickstream_operator.mounts import SecretKey
-from clickstream_operator.spec import PipelineResource, PipelineSpec
+from clickstream_operator.desired.child_object import Blocked, ChildObject
+from clickstream_operator.desired.context import Context
+from clickstream_operator.dsn import Address, DsnError, address_of
+from clickstream_operator.mounts import datasource_keys, elasticsearch_datasource_ca, secret_key
+from clickstream_operator.spec import ElasticsearchSource, KeyRef, PipelineSpec, PostgresSource
 
-COMPONENT: Final = "dashboards"
 FILE: Final = "datasources.yaml"
+_PARTS: Final = {
+    "clicks": "Elasticsearch clicks",
+    "sessions": "Elasticsearch sessions",
+    "postgres": "PostgreSQL",
+    "prometheus": "Prometheus",
+}
+_SSL_MODES: Final = {"allow": "disable", "prefer": "require"}
+"""Grafana takes no second try: of the two that these libpq modes make, the first one counts."""
+
+Entry = dict[str, Any]
+
+
+def datasources(context: Context) -> Iterator[ChildObject]:
+    """A provisioning file (JSON is YAML), blocked while credentials are missing or cannot be read."""
+    if not context.spec.dashboards.enabled:
+        return
+    blocked = context.missing_keys(datasource_keys(context.spec))
+    entries: dict[str, Entry] = {}
+    if blocked is None:
+        try:
+            entries = _datasources(context)
+        except _UnreadableError as error:
+            blocked = Blocked("DatasourceInvalid", str(error))
+    names = context.parsed.names
+    content = {
+        "apiVersion": 1,
+        # Grafana from 11.1 on forgets what no file names any more (grafana/grafana#83034); older ones are told by name.
+        "prune": True,
+        "deleteDatasources": [{"name": _name(part, names), "orgId": 1} for part in _PARTS if part not in entries],
+        "datasources": list(entries.values()),
+    }
+    text = json.dumps(_literal(content), indent=2, ensure_ascii=False) + "\n"
+    name = f"{context.pipeline.namespace}-{context.pipeline.name}-{FILE}"
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": context.metadata(
+            naming.datasources(context.pipeline.name),
+            naming.DASHBOARDS,
+            labels=context.spec.dashboards.datasources.labels,
+        ),
+        "type": "Opaque",
+        "data": {name: base64.b64encode(text.encode()).decode()},
+    }
+    yield ChildObject(manifest, naming.DASHBOARDS, blocked)
 
 
 def prometheus_uid(spec: PipelineSpec, names: Names) -> str | None:
@@ -30,67 +73,93 @@ def prometheus_uid(spec: PipelineSpec, names: Names) -> str | None:
     return None if spec.dashboards.datasources.prometheus is None else source_uid(names, "prometheus")
 
 
-def datasources_secret(pipeline: PipelineResource, spec: PipelineSpec, document: Pipeline, facts: Facts) -> Manifest:
-    """A provisioning file (JSON is YAML). Credentials that are not there yet are left empty: the child is held back then."""
-    meta = metadata(pipeline, naming.datasources(pipeline.name), COMPONENT)
-    meta["labels"] |= spec.dashboards.datasources.labels
-    content = {"apiVersion": 1, "datasources": _datasources(spec, document, facts)}
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    name = f"{pipeline.namespace}-{pipeline.name}-{FILE}"
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": meta,
-        "type": "Opaque",
-        "data": {name: base64.b64encode(text.encode()).decode()},
-    }
-
-
-def _datasources(spec: PipelineSpec, document: Pipeline, facts: Facts) -> list[dict[str, Any]]:
-    names = document.names
-    found: list[dict[str, Any]] = _elasticsearch(spec, names, facts)
-    wanted = spec.dashboards.datasources
-    if wanted.postgres is not None:
-        ref = wanted.postgres.connection_secret_ref
-        dsn = facts.credentials.get(SecretKey(ref.name, ref.key), "")
-        found.append(_entry("PostgreSQL", names, source_uid(names, "postgres"), "postgres") | postgres_access(dsn))
-    if wanted.prometheus is not None:
-        found.append(
-            _entry("Prometheus", names, source_uid(names, "prometheus"), "prometheus") | {"url": wanted.prometheus.url}
-        )
-    return found
-
-
-def elasticsearch_url(spec: PipelineSpec) -> str | None:
+def elasticsearch_url(context: Context) -> str | None:
     """Where Grafana finds Elasticsearch; None: the pipeline has none."""
-    sink, wanted = spec.sinks.elasticsearch, spec.dashboards.datasources.elasticsearch
+    sink, wanted = context.parsed.sinks.elasticsearch, context.spec.dashboards.datasources.elasticsearch
     return wanted.url if wanted is not None and wanted.url is not None else None if sink is None else sink.url
 
 
-def _elasticsearch(spec: PipelineSpec, names: Names, facts: Facts) -> list[dict[str, Any]]:
-    url, wanted = elasticsearch_url(spec), spec.dashboards.datasources.elasticsearch
-    if url is None:
-        return []
-    access: dict[str, Any] = {"url": url}
-    if wanted is not None and (ref := wanted.credentials_secret_ref) is not None:
-        access |= {
-            "basicAuth": True,
-            "basicAuthUser": facts.credentials.get(SecretKey(ref.name, ref.username_key), ""),
-            "secureJsonData": {"basicAuthPassword": facts.credentials.get(SecretKey(ref.name, ref.password_key), "")},
-        }
-    indices = {"clicks": (names.clicks_alias, "event_time"), "sessions": (names.sessions_alias, "start")}
-    return [
-        _entry(f"Elasticsearch {part}", names, source_uid(names, part), "elasticsearch")
-        | access
-        | {"jsonData": {"index": index, "timeField": time_field, "maxConcurrentShardRequests": 5}}
-        for part, (index, time_field) in indices.items()
-    ]
+class _UnreadableError(Exception):
+    """A Secret's content is of no use; the message names its key and holds nothing of it."""
 
 
-def _entry(what: str, names: Names, uid: str, kind: str) -> dict[str, Any]:
+def _datasources(context: Context) -> dict[str, Entry]:
+    """By part. Raises _UnreadableError."""
+    names, wanted = context.parsed.names, context.spec.dashboards.datasources
+    found: dict[str, Entry] = {}
+    if (url := elasticsearch_url(context)) is not None:
+        access = _elasticsearch_access(context, url, wanted.elasticsearch or ElasticsearchSource())
+        indices = {"clicks": (names.clicks_alias, "event_time"), "sessions": (names.sessions_alias, "start")}
+        for part, (index, time_field) in indices.items():
+            settings = {"index": index, "timeField": time_field, "maxConcurrentShardRequests": 5}
+            entry = _entry(part, names, "elasticsearch")
+            found[part] = entry | access | {"jsonData": settings | access.get("jsonData", {})}
+    if wanted.postgres is not None:
+        found["postgres"] = _entry("postgres", names, "postgres") | _postgres_access(context, wanted.postgres)
+    if wanted.prometheus is not None:
+        found["prometheus"] = _entry("prometheus", names, "prometheus") | {"url": wanted.prometheus.url}
+    return found
+
+
+def _elasticsearch_access(context: Context, url: str, wanted: ElasticsearchSource) -> Entry:
+    access: Entry = {"url": url}
+    settings: Entry = {}
+    secret: Entry = {}
+    if (ref := wanted.credentials_secret_ref) is not None:
+        access |= {"basicAuth": True, "basicAuthUser": _read(context, KeyRef(ref.name, ref.username_key))}
+        secret["basicAuthPassword"] = _read(context, KeyRef(ref.name, ref.password_key))
+    if wanted.api_key_secret_ref is not None:
+        settings["httpHeaderName1"] = "Authorization"
+        secret["httpHeaderValue1"] = f"ApiKey {_read(context, wanted.api_key_secret_ref)}"
+    if (ca := elasticsearch_datasource_ca(context.spec)) is not None:
+        settings["tlsAuthWithCACert"] = True
+        secret["tlsCACert"] = _read(context, ca)
+    return access | {name: part for name, part in (("jsonData", settings), ("secureJsonData", secret)) if part}
+
+
+def _postgres_access(context: Context, wanted: PostgresSource) -> Entry:
+    ref = wanted.connection_secret_ref
+    try:
+        address = address_of(_read(context, ref))
+    except DsnError as error:
+        msg = f"Secret {ref.name}, key {ref.key}: Grafana cannot use this connection string: {error}"
+        raise _UnreadableError(msg) from None
+    ca = None if wanted.ca_secret_ref is None else _read(context, wanted.ca_secret_ref)
+    return postgres_access(address, ca)
+
+
+def postgres_access(address: Address, ca: str | None = None) -> Entry:
+    """Grafana's fields. `ca` is PEM: with it the server is verified, and its name but for sslmode verify-ca."""
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    settings: Entry = {"database": address.database, "postgresVersion": 1500}
+    secret = {"password": address.password}
+    if ca is None:
+        settings["sslmode"] = _SSL_MODES.get(address.sslmode, address.sslmode)
+    else:
+        settings["sslmode"] = address.sslmode if address.sslmode == "verify-ca" else "verify-full"
+        settings["tlsConfigurationMethod"] = "file-content"
+        secret["tlsCACert"] = ca
     return {
-        "name": f"{what} · {names.prefix}",
-        "uid": uid,
+        "url": f"{host}:{address.port}",
+        "user": address.user,
+        "database": address.database,
+        "jsonData": settings,
+        "secureJsonData": secret,
+    }
+
+
+def _read(context: Context, ref: KeyRef) -> str:
+    found = context.inputs.credentials.get(secret_key(ref))
+    if found is None:
+        msg = f"Secret {ref.name}, key {ref.key}: it is no UTF-8 text"
+        raise _UnreadableError(msg)
+    return found
+
+
+def _entry(part: str, names: Names, kind: str) -> Entry:
+    return {
+        "name": _name(part, names),
+        "uid": source_uid(names, part),
         "type": kind,
         "access": "proxy",
         "editable": False,
@@ -98,20 +167,17 @@ def _entry(what: str, names: Names, uid: str, kind: str) -> dict[str, Any]:
     }
 
 
-def postgres_access(dsn: str) -> dict[str, Any]:
-    """Grafana's fields out of a connection URI or a `key=value` string. What a string does not say is left to Grafana."""
-    if "://" in dsn:
-        parts = urlsplit(dsn)
-        said = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        said |= {"host": parts.hostname or "", "port": str(parts.port or 5432), "dbname": parts.path.lstrip("/")}
-        said |= {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
-    else:
-        said = dict(pair.split("=", 1) for pair in shlex.split(dsn) if "=" in pair)
-    database = unquote(said.get("dbname", ""))
-    return {
-        "url": f"{said.get('host', '')}:{said.get('port', '5432')}",
-        "user": said.get("user", ""),
-        "database": database,
-        "jsonData": {"database": database, "sslmode": said.get("sslmode", "disable"), "postgresVersion": 1500},
-        "secureJsonData": {"password": said.get("password", "")},
-    }
+def _name(part: str, names: Names) -> str:
+    return f"{_PARTS[part]} · {names.prefix}"
+
+
+def _literal(value: Any) -> Any:
+    """The value with `$` doubled: Grafana puts environment variables into what it provisions."""
+    match value:
+        case str():
+            return value.replace("$", "$$")
+        case dict():
+            return {name: _literal(item) for name, item in value.items()}
+        case list():
+            return [_literal(item) for item in value]
+    return value

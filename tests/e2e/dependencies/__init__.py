@@ -1,1 +1,2 @@
-"""What a pipeline needs beside itself, inside a cluster: Strimzi's resource definitions, Kafka, Elasticsearch, PostgreSQL."""
+"""What a pipeline needs beside itself, inside a cluster: Strimzi's resource definitions, Kafka, Elasticsearch,
+PostgreSQL."""

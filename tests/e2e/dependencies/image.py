@@ -1,9 +1,10 @@
-"""One image with Kafka, Elasticsearch and PostgreSQL, out of the same artifacts as the devstack's, and what starts them.
+"""One image with Kafka, Elasticsearch and PostgreSQL, out of the same artifacts as the devstack's, and what starts
+them.
 
-Why it exists: in a cluster the dependencies run as pods, and their official images cannot be pulled on a machine with
-package registries only. It is one image since Kafka and Elasticsearch share a Java, and importing it is what takes time.
-Its programs run as any user, on a read-only root, with their data below /data and scratch space in /tmp.
-Deliberately absent: TLS and several nodes; a Kafka per test run is thrown away with its cluster.
+In a cluster the dependencies run as pods, and their official images cannot be pulled on a machine with package
+registries only. It is one image since Kafka and Elasticsearch share a Java, and importing it is what takes time. Its
+programs run as any user, on a read-only root, with their data below /data and scratch space in /tmp. There is no TLS
+and one node each: a Kafka per test run is thrown away with its cluster.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cluster import images
+from cluster.build import report
 from devstack import artifacts, kafka, postgres, postgres_install
 from devstack.elasticsearch import java_command
 from devstack.jdk import find_jdk
-from e2e.cluster import images
-from e2e.cluster.build import report
 
 NAME = "localhost/clickstream-e2e/dependencies:1"
 HERE = Path(__file__).parent
@@ -101,7 +102,8 @@ def _kafka(folder: Path) -> str:
     return (
         'sed "s/@NAMESPACE@/$NAMESPACE/" /opt/start/kafka.properties > /tmp/kafka.properties\n'
         f"{_shell([*java, *tool])}\n"
-        f"exec {_shell([java[0], '-Xms128m', '-Xmx384m', '-XX:+UseSerialGC', *java[1:], 'kafka.Kafka'])} /tmp/kafka.properties\n"
+        f"exec {_shell([java[0], '-Xms128m', '-Xmx384m', '-XX:+UseSerialGC', *java[1:], 'kafka.Kafka'])} "
+        "/tmp/kafka.properties\n"
     )
 
 
@@ -112,7 +114,8 @@ def _elasticsearch(folder: Path) -> str:
 
 
 def _postgres(programs: Path) -> str:
-    """Make the accounts and the database of $USERNAME before the folder gets its name, so that it is whole or absent."""
+    """Make the accounts and the database of $USERNAME before the folder gets its name, so that it is whole or
+    absent."""
     options = ["--listen_addresses=*", "--unix_socket_directories=/tmp"]
     options += [f"--{name}={value}" for name, value in postgres.SETTINGS.items()]
     initdb = _shell([programs / "initdb", "-D", "/data/draft", "-A", "scram-sha-256", *postgres.INITDB])

@@ -1,7 +1,7 @@
 """Strimzi's custom resource definitions, made by Strimzi's own generator from its Maven artifacts.
 
-Why it exists: they are what a real Strimzi installs, and the operator must get along with exactly them; no copy is kept
-in the project. Deliberately absent: Strimzi's operators, which are published in images only.
+They are what a real Strimzi installs, and the operator must work with exactly them; no copy is kept in the project.
+Strimzi's operators are published in images only.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import tempfile
 import threading
 from pathlib import Path
 
+from cluster.build import cache_folder, report, run
 from devstack import cache, maven
 from devstack import settings as devstack_settings
 from devstack.jdk import find_jdk
 from devstack.maven import Artifact
-from e2e.cluster.build import cache_folder, report, run
 
 VERSION = "1.2.0"
 ARTIFACTS = (Artifact("io.strimzi", "api", VERSION), Artifact("io.strimzi", "crd-generator", VERSION))
@@ -36,7 +36,8 @@ MODELS = {
 
 
 def definitions() -> Path:
-    """Return a folder with a definition (`kafkatopics.json`, …) for `kubectl apply -f` each; made once, by a JDK 21+."""
+    """Return a folder with a definition (`kafkatopics.json`, …) for `kubectl apply -f` each; made once, by a JDK
+    21+."""
 
     def build(draft: Path) -> None:
         report(f"generating the definitions of Strimzi {VERSION} (once)")

@@ -1,4 +1,5 @@
-"""One control plane for the operator's stories; each story has namespaces of its own and starts with an operator at work."""
+"""One control plane for the operator's stories; each story has namespaces of its own and starts with an operator at
+work."""
 
 from __future__ import annotations
 

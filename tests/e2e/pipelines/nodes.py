@@ -1,30 +1,87 @@
 """Stands in for what a control plane without nodes lacks: kubelets that run pods, and Strimzi's Topic Operator.
 
-It reports pods as ready, Jobs' pods as succeeded, and KafkaTopics as ready, as those would; everything else (controllers,
-admission, access control, garbage collection) is the real API server's. The bare cluster's stories run real pods.
+It reports pods as ready and Jobs' pods as succeeded; the stand-in of the Topic Operator works on topics in memory. All
+else (controllers, admission, access control, garbage collection) is the real API server's. The bare cluster's stories
+run real pods.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import kubernetes
 
+from e2e.dependencies.topic_operator_stand_in import BrokerError, Topic, TopicOperator
+
 POLL_SECONDS = 0.2
 NOW = "2026-01-01T00:00:00Z"
+_ERRORS = "org.apache.kafka.common.errors"
+
+
+class Memory:
+    """Three brokers as the Topic Operator sees them. `trouble`: what they answer to everything.
+
+    `keep_deleted`: they have delete.topic.enable=false.
+    """
+
+    def __init__(self) -> None:
+        self.topics: dict[str, Topic] = {}
+        self.brokers = 3
+        self.trouble: str | None = None
+        self.keep_deleted = False
+
+    def topic(self, name: str) -> Topic | None:
+        self._refuse()
+        return self.topics.get(name)
+
+    def create(self, name: str, partitions: int, replicas: int, config: dict[str, str]) -> None:
+        self._refuse()
+        if replicas > self.brokers:
+            msg = f"{_ERRORS}.InvalidReplicationFactorException: Unable to replicate the partition {replicas} time(s)"
+            raise BrokerError(msg)
+        self.topics[name] = Topic(f"id-of-{name}", (max(replicas, 1),) * max(partitions, 1), config)
+
+    def grow(self, name: str, partitions: int) -> None:
+        self._refuse()
+        there = self.topics[name]
+        self.topics[name] = replace(there, replicas=(there.replicas[0],) * partitions)
+
+    def configure(self, name: str, changes: dict[str, str | None]) -> None:
+        self._refuse()
+        there = self.topics[name]
+        changed = there.config | changes
+        self.topics[name] = replace(there, config={key: value for key, value in changed.items() if value is not None})
+
+    def delete(self, name: str) -> None:
+        self._refuse()
+        if self.keep_deleted:
+            msg = f"{_ERRORS}.TopicDeletionDisabledException: Topic deletion is disabled."
+            raise BrokerError(msg)
+        del self.topics[name]
+
+    def _refuse(self) -> None:
+        if self.trouble is not None:
+            raise BrokerError(self.trouble)
 
 
 class Nodes:
-    """Runs in a thread. `broken`: pods whose Deployment or Job has one of these names crash instead."""
+    """Runs in a thread. `broken`: pods whose Deployment or Job has one of these names crash instead.
+
+    `running`: Jobs' pods with one of these names neither end nor fail. `topics_work` False: the Topic Operator is away.
+    """
 
     def __init__(self, kubeconfig: Path) -> None:
         client = kubernetes.config.new_client_from_config(str(kubeconfig))
         self._core = kubernetes.client.CoreV1Api(client)
-        self._custom = kubernetes.client.CustomObjectsApi(client)
+        self.kafka = Memory()
+        custom = kubernetes.client.CustomObjectsApi(client)
+        self._topics = TopicOperator(self.kafka, custom, "", "strimzi.io/cluster=my-cluster", full_seconds=1)
         self.broken: dict[str, str] = {}
+        self.running: set[str] = set()
         self.topics_work = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nodes", daemon=True)
@@ -43,7 +100,7 @@ class Nodes:
                 for pod in self._core.list_pod_for_all_namespaces(label_selector="clickstream.dev/pipeline").items:
                     self._serve(pod)
                 if self.topics_work:
-                    self._make_topics()
+                    self._topics.reconcile_changed()
             except kubernetes.client.ApiException as error:
                 if error.status not in {404, 409}:  # it has changed since it was listed
                     raise
@@ -58,24 +115,13 @@ class Nodes:
             return
         if told is not None:
             status = _crashed(container, told, is_job=is_job)
+        elif is_job and pod.metadata.name.startswith(tuple(self.running)):
+            status = _running(container)
         elif is_job:
             status = _ended(container, 0, "", "Succeeded")
         else:
             status = _running(container)
         self._core.patch_namespaced_pod_status(pod.metadata.name, pod.metadata.namespace, {"status": status})
-
-    def _make_topics(self) -> None:
-        found = self._custom.list_cluster_custom_object("kafka.strimzi.io", "v1", "kafkatopics")
-        for topic in found["items"]:
-            meta = topic["metadata"]
-            status = topic.get("status", {})
-            if status.get("observedGeneration") == meta["generation"]:
-                continue
-            ready = {"type": "Ready", "status": "True", "lastTransitionTime": NOW}
-            self._custom.patch_namespaced_custom_object_status(
-                "kafka.strimzi.io", "v1", meta["namespace"], "kafkatopics", meta["name"],
-                {"status": {"observedGeneration": meta["generation"], "conditions": [ready]}},
-            )  # fmt: skip
 
 
 def _is_ready(pod: Any) -> bool:

@@ -1,6 +1,6 @@
 """The platform as its users have it: a cluster, its dependencies, our images, the chart installed, and pipelines on it.
 
-Which cluster that is, `e2e.cluster.choice` says. Visitors click from a pod in it; stores are reached through kubectl.
+Which cluster that is, `cluster.choice` says. Visitors click from a pod in it; stores are reached through kubectl.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psycopg
-import yaml
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
-from devstack.demo.audit import audit
-from devstack.demo.verdict import Verdict
+from cluster import Kind, Node, choice, images
+from cluster.build import binary
+from cluster.control_plane import kubectl
+from demo.check import audit
+from demo.verdict import Verdict
 from devstack.errors import StartError
-from e2e.cluster import Kind, Node, choice, images
-from e2e.cluster.build import binary
-from e2e.cluster.control_plane import kubectl
 from e2e.dependencies import image as dependencies
 from e2e.dependencies.installation import install
+from support.objects import Json, Objects
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "clickstream-system"
 SPACE = "clickstream"
+KAFKA = "kafka"
+"""The namespace of Kafka and of the KafkaTopics, as in manifests/examples/minimal.yaml."""
 APPS = "localhost/clickstream-apps:e2e"
 NEXT_APPS = "localhost/clickstream-apps:e2e-next"  # the same programs under another name, as after an upgrade
 OPERATOR = "localhost/clickstream-operator:e2e"
 RELEASE = ("clickstream", str(ROOT / "charts" / "clickstream"), "--namespace", SYSTEM)
 KEY = "change-me"
 
-Json = dict[str, Any]
-
 
 @dataclass
-class Platform:
+class Platform(Objects):
     """A cluster with everything on it."""
 
+    space, pace, patience = SPACE, 0.5, 120
     kubeconfig: Path
     load: Callable[[Path], None]
 
@@ -67,47 +67,14 @@ class Platform:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def get(self, kind: str, name: str) -> Json | None:
-        try:
-            return json.loads(self.ours("get", kind, name, "-o", "json"))  # type: ignore[no-any-return]
-        except StartError as error:
-            if "NotFound" in str(error):
-                return None
-            raise
-
-    def all(self, kind: str, labels: str = "") -> list[Json]:
-        return json.loads(self.ours("get", kind, "-o", "json", *(["-l", labels] if labels else [])))["items"]  # type: ignore[no-any-return]
-
-    def apply(self, *objects: Json) -> None:
-        self.ours("apply", "-f", "-", text=yaml.safe_dump_all(objects))
+    def space_of(self, kind: str) -> str:
+        return KAFKA if kind == "kafkatopic" else self.space
 
     def namespace(self, name: str) -> None:
         """Make a namespace that enforces the restricted standard."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.kubectl("apply", "-f", "-", text=json.dumps(space))
-
-    def patch(self, kind: str, name: str, change: Json) -> None:
-        self.ours("patch", kind, name, "--type=merge", "-p", json.dumps(change))
-
-    def condition(self, name: str, kind: str = "Ready") -> Json:
-        """The condition as it stands for the current generation; empty until it is there."""
-        found = self.get("csp", name)
-        if found is None or found.get("status", {}).get("observedGeneration") != found["metadata"]["generation"]:
-            return {}
-        return next((each for each in found["status"]["conditions"] if each["type"] == kind), {})
-
-    def until(self, what: str, true: Callable[[], Any], seconds: float = 120) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := true():
-                return found
-            time.sleep(0.5)
-        message = f"not within {seconds:.0f} s: {what}"
-        raise AssertionError(message)
-
-    def until_ready(self, name: str, seconds: float = 240) -> None:
-        self.until(f"pipeline {name} is ready", lambda: self.condition(name).get("status") == "True", seconds)
 
     def install_operator(self) -> None:
         """Install the chart, or upgrade it, and wait for the operator."""
@@ -117,7 +84,7 @@ class Platform:
     def operator_is_up(self) -> None:
         """Wait until the operator that was asked for last runs, and no other."""
         try:
-            self.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=120s")
+            self.kubectl("-n", SYSTEM, "rollout", "status", "deployment/clickstream-operator", "--timeout=300s")
         except StartError as error:
             raise AssertionError(self.report()) from error
 
@@ -171,7 +138,8 @@ class Platform:
 
         space = ("-n", SPACE)
         parts = [
-            told(*space, "get", "csp,pods,hpa,jobs,kafkatopics", "-o", "wide"),
+            told(*space, "get", "csp,pods,hpa,jobs", "-o", "wide"),
+            told("-n", KAFKA, "get", "pods,kafkatopics", "-o", "wide"),
             told(*space, "describe", "csp"),
             told(*space, "get", "events", "--sort-by=.metadata.creationTimestamp"),
             told("-n", SYSTEM, "describe", "pods"),
@@ -380,9 +348,9 @@ def platform(folder: Path) -> Iterator[Platform]:
             load(archive)
             archive.unlink()
         made = Platform(kubeconfig, load)
-        for space in (SYSTEM, SPACE):
+        for space in (SYSTEM, SPACE, KAFKA):
             made.namespace(space)
-        install(made.kubectl, SPACE)
+        install(made.kubectl, SPACE, KAFKA)
         made.install_operator()
         yield made
 

@@ -40,7 +40,7 @@ def test_image_gap_funnel_and_secrets_change_under_load(world, ledger):
         world.until(f"{components} change", lambda: all(templates()[each] != before[each] for each in components))
         # A Secret's change is none of the pipeline's, whose readiness may be of a moment before.
         for each in components:
-            world.ours("rollout", "status", f"deployment/changing-{each}", "--timeout=120s")
+            world.ours("rollout", "status", f"deployment/changing-{each}", "--timeout=300s")
         world.until_ready("changing")
 
     def answers() -> tuple[int, int]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.stories.conftest import modest
-from e2e.stories.platform import SPACE, SYSTEM, Json, Platform
+from e2e.stories.platform import KAFKA, SPACE, SYSTEM, Json, Platform
 
 PIPELINE = "clickstream.dev/pipeline=hardy"
 MINE = "app.kubernetes.io/instance=hardy,app.kubernetes.io/component"
@@ -18,7 +18,6 @@ PODS = (
     f"{MINE}=sink-postgres",
     "app.kubernetes.io/name=elasticsearch",
     "app.kubernetes.io/name=postgres",
-    "app.kubernetes.io/name=kafka",
 )
 # In rounds: what is deleted together is made anew together, which is harder and quicker.
 CHILDREN = (("configmap", "serviceaccount", "networkpolicy", "pdb", "hpa", "job"), ("service",), ("deployment",))
@@ -64,6 +63,8 @@ def test_every_kind_of_pod_is_killed_under_load_and_the_ledger_balances(world, l
                 f"a pod of {labels} is ready again",
                 lambda labels=labels, uid=pod["uid"]: any(running(each, uid) for each in world.all("pods", labels)),
             )
+        world.kubectl("-n", KAFKA, "delete", "pod", "--all", "--grace-period=0", "--force")
+        world.kubectl("-n", KAFKA, "rollout", "status", "statefulset/kafka", "--timeout=300s")
         world.kubectl("-n", SYSTEM, "delete", "pod", "--all", "--grace-period=0", "--force")
         world.operator_is_up()
 
@@ -121,7 +122,7 @@ def test_topics_that_somebody_deleted_come_back_and_new_clicks_flow(world, ledge
     world.balanced("hardy", ledger, before)
     stored = world.stored("hardy")
     topics = [each["metadata"]["name"] for each in world.all("kafkatopic", PIPELINE)]
-    world.ours("delete", "kafkatopic", *topics, "--timeout=60s")
+    world.kubectl("-n", KAFKA, "delete", "kafkatopic", *topics, "--timeout=60s")
     world.until("all topics are back", lambda: sum(map(made, world.all("kafkatopic", PIPELINE))) == len(topics))
     world.until_ready("hardy")
     with world.visitors("hardy", "-again", events=1_000, rate=200, batch=20, spoiled=0, time_scale=0.1) as visitors:

@@ -11,7 +11,7 @@ from clickstream.contracts.names import Names
 from devstack.errors import StartError
 from e2e.pipelines.surroundings import secret
 from e2e.stories.conftest import modest
-from e2e.stories.platform import KEY, RELEASE, SPACE, image_values, none_failed
+from e2e.stories.platform import KAFKA, KEY, RELEASE, SPACE, image_values, none_failed
 
 
 def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
@@ -68,11 +68,7 @@ def test_a_namespace_goes_within_two_minutes_though_the_operator_is_gone_and_its
     world.namespace(space)
     uri = f"postgresql://clickstream:clickstream@postgres.{SPACE}:5432/clickstream"
     postgres = secret("postgres", space, {"uri": uri})
-    kafka = {
-        "bootstrapServers": f"my-cluster-kafka-bootstrap.{SPACE}:9092",
-        "strimzi": {"cluster": "my-cluster", "namespace": SPACE},
-    }
-    key, pipeline = modest("leaving", kafka=kafka)
+    key, pipeline = modest("leaving")
     pipeline["spec"]["sinks"]["elasticsearch"]["url"] = f"http://elasticsearch.{SPACE}:9200"
     for each in (postgres, key, pipeline):
         world.kubectl("-n", space, "apply", "-f", "-", text=json.dumps(each))
@@ -87,7 +83,7 @@ def test_a_namespace_goes_within_two_minutes_though_the_operator_is_gone_and_its
         assert stores.have(names)[1], "PostgreSQL keeps the schema"
     topics = [each["metadata"]["name"] for each in world.all("kafkatopic", f"clickstream.dev/namespace={space}")]
     assert names.raw_clicks in topics
-    world.ours("delete", "kafkatopic", *topics)
+    world.kubectl("-n", KAFKA, "delete", "kafkatopic", *topics)
 
 
 def test_helm_upgrade_and_uninstall_leave_pipelines_and_data_alone(world, ledger):

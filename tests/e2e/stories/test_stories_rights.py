@@ -13,7 +13,7 @@ import pytest
 from devstack.errors import StartError
 from e2e.pipelines.surroundings import secret
 from e2e.stories.conftest import modest
-from e2e.stories.platform import SPACE, SYSTEM, Json, Platform
+from e2e.stories.platform import KAFKA, SPACE, SYSTEM, Json, Platform
 
 RIGHTS = Path(__file__).parent / "operator-rights.txt"
 MOMENT_SECONDS = 10
@@ -80,7 +80,11 @@ def test_a_secret_is_found_nowhere_outside_secrets(world, ledger):
 
 def decoded(thing: Json) -> str:
     """What a Secret's data says."""
-    return "\n".join(base64.b64decode(value).decode() for value in (thing.get("data") or {}).values()) if thing["kind"] == "Secret" else ""  # fmt: skip
+    return (
+        "\n".join(base64.b64decode(value).decode() for value in (thing.get("data") or {}).values())
+        if thing["kind"] == "Secret"
+        else ""
+    )
 
 
 def test_the_tracking_api_cannot_reach_the_stores(world):
@@ -104,12 +108,12 @@ def test_the_tracking_api_cannot_reach_the_stores(world):
         component: world.all("pods", f"app.kubernetes.io/instance=walled,app.kubernetes.io/component={component}")[0]
         for component in ("tracking-api", "enricher", "sink-postgres", "sink-elasticsearch")
     }
-    servers = {"my-cluster-kafka-bootstrap": 9092, "postgres": 5432, "elasticsearch": 9200}
+    kafka = f"my-cluster-kafka-bootstrap.{KAFKA}"
+    servers = {kafka: 9092, "postgres": 5432, "elasticsearch": 9200}
     reached = {
         component: {server for server, port in servers.items() if reaches(world, pod["metadata"]["name"], server, port)}
         for component, pod in pods.items()
     }
-    kafka = "my-cluster-kafka-bootstrap"
     assert reached == {
         "tracking-api": {kafka},
         "enricher": {kafka},

@@ -1,7 +1,6 @@
 """What an autoscaler does over time, as a table and as a picture.
 
-Why it exists: "it scales" is a claim about time: how soon, how far, what the visitors felt meanwhile, and back again.
-Deliberately absent: Prometheus; a few numbers every few seconds need none.
+"It scales" is a claim about time: how soon, how far, what the visitors felt meanwhile, and back again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 from kubernetes import client, config
 
 from clickstream_operator import naming
-from e2e.cluster.node import AUTOSCALER_FLAGS
+from cluster.node import AUTOSCALER_FLAGS
 from e2e.stories.platform import ROOT, SPACE, Platform
 
 EVERY_SECONDS = 3.0
@@ -78,10 +77,16 @@ class Timeline:
         height = TOP + len(panels) * (HEIGHT + GAP) + 24
         wide = LEFT + WIDTH + 20
         out = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" font-family="sans-serif" font-size="12">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" font-family="sans-serif" '
+                'font-size="12">'
+            ),
             f'<rect width="{wide}" height="{height}" fill="#ffffff"/>',
             f'<text x="{LEFT}" y="20" font-size="14" fill="#222">{title}</text>',
-            f'<text x="{wide - 20}" y="20" text-anchor="end"><tspan fill="#4c78a8">■ tracking API  </tspan><tspan fill="#f58518">■ enricher</tspan></text>',
+            (
+                f'<text x="{wide - 20}" y="20" text-anchor="end"><tspan fill="#4c78a8">■ tracking API  </tspan><tspan '
+                'fill="#f58518">■ enricher</tspan></text>'
+            ),
         ]
         bottom = TOP + len(panels) * (HEIGHT + GAP) - GAP
         for number, (name, lines) in enumerate(panels):
@@ -125,7 +130,8 @@ class Timeline:
 
 @contextmanager
 def watched(world: Platform, pipeline: str, visitors: tuple[str, ...]) -> Iterator[Timeline]:
-    """Look every few seconds until the block ends, then write and print; `visitors` are names of pods that may come and go."""
+    """Look every few seconds until the block ends, then write and print; `visitors` are names of pods that may come and
+    go."""
     timeline, done = Timeline(), threading.Event()
     api = config.new_client_from_config(str(world.kubeconfig))
 

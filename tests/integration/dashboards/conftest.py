@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.dashboards import Dashboards, send_scenario
-from support.system import System
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 from clickstream.contracts.pipeline import Pipeline
-from devstack.preview.board import Stores
+from preview.board import Stores
+from support.dashboards import Dashboards, send_scenario
+from support.system import System
 
 
 @pytest.fixture(scope="package")
 def system(new_pipeline: Callable[..., Pipeline], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    started = System(new_pipeline(enricher={"lateAfter": "30d"}), tmp_path_factory.mktemp("dashboards"))
+    folder = tmp_path_factory.mktemp("dashboards")
+    countries = MMDBWriter(6, "Test-Country", ipv4_compatible=True)  # none of the visitors'
+    countries.insert_network(IPSet(["203.0.113.0/24"]), {"country": {"iso_code": "DE"}})
+    countries.to_db_file(str(folder / "country.mmdb"))
+    enricher = {"lateAfter": "30d", "geoip": str(folder / "country.mmdb")}
+    started = System(new_pipeline(enricher=enricher), folder)
     yield started
     started.close()
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+
+from clickstream.contracts.pipeline import Pipeline
+from preview.board import Board, Stores
+from preview.variables import Range
 from support.brute_force import DAY, HOUR, MINUTE, Seen, numbers
 from support.processes import wait_for
 from support.scenario import CRAWLER, FIREFOX, IPHONE, monday_ms
 from support.system import System
-
-from clickstream.contracts.pipeline import Pipeline
-from devstack.preview.board import Board, Stores
-from devstack.preview.variables import Range
 
 PAGES = ("/", "/", "/products/one", "/products/two", "/products", "/checkout", "/help")
 AGENTS = {"desktop": FIREFOX, "mobile": IPHONE, "bot": CRAWLER}
@@ -22,7 +22,8 @@ GAP = 10 * MINUTE
 
 
 def traffic(seed: int, since: int) -> list[Seen]:
-    """A thousand clicks or so in three days, in the order of their times; several within one second, some on a gap's edge."""
+    """A thousand clicks or so in three days, in the order of their times; several within one second, some on a gap's
+    edge."""
     chance = random.Random(seed)
     made: list[Seen] = []
     for number in range(60):

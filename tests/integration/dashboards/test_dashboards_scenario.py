@@ -10,12 +10,12 @@ import json
 import re
 
 import pytest
-from support.scenario import END, HOUR, MON, TUE, WED, events
-from support.scenario_expected import EXPECTED, ZEROS_LEFT_OUT
 
 from clickstream.contracts.dashboards import KINDS
-from devstack.preview.board import FOLDER, Board
-from devstack.preview.variables import Range
+from preview.board import FOLDER, Board
+from preview.variables import Range
+from support.scenario import END, HOUR, MON, TUE, WED, events
+from support.scenario_expected import EXPECTED, ZEROS_LEFT_OUT
 
 NOT_IN_THE_TABLE = {("live", "Latest clicks")}  # has a test of its own
 
@@ -110,7 +110,7 @@ def test_the_metrics_that_the_health_dashboard_asks_for_are_exported(dashboards)
     text = (FOLDER / "health.json").read_text()
     wanted = set(re.findall(r"clickstream_[a-z_]+", text))
     system = dashboards.system
-    exported = "".join([system.get("/metrics")[1], *(p.ops("/metrics")[1] for p in system.processes[1:])])
+    exported = "".join(process.get("/metrics", ops=True)[1] for process in system.processes)
     # Families are announced before their first series.
     families = set(re.findall(r"# TYPE (clickstream_[a-z_]+)", exported))
     missing = {name for name in wanted if name.removesuffix("_bucket") not in families}

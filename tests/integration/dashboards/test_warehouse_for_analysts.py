@@ -1,4 +1,5 @@
-"""What analysts are given: comments everywhere, views, funnel(), a role that can only read, funnel versions, and a check."""
+"""What analysts are given: comments everywhere, views, funnel(), a role that can only read, funnel versions, and a
+check."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
-from support.processes import clickstream
-from support.scenario import END, HOUR, TUE, WED
 
 from clickstream.contracts.pages import matcher
 from clickstream.contracts.pipeline import Funnel, FunnelStep, Pipeline, dump_pipeline
-from clickstream.setup import set_up
+from clickstream.setup.main import set_up
+from support.processes import clickstream
+from support.scenario import END, HOUR, TUE, WED
 
 CHECKOUT = "ARRAY['/', '/products/*', '/checkout']"
 
@@ -52,10 +53,14 @@ def test_every_table_view_and_column_says_what_it_is(sql) -> None:
             UNION ALL SELECT NULL, 0
         ) a ON true
         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
-          AND coalesce(CASE a.attnum WHEN 0 THEN obj_description(c.oid) ELSE col_description(c.oid, a.attnum) END, '') = ''
+          AND coalesce(CASE a.attnum WHEN 0 THEN obj_description(c.oid) ELSE col_description(c.oid, a.attnum) END, \
+'') = ''
         """)
     assert silent == []
-    functions = "SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND obj_description(oid) IS NULL"
+    functions = (
+        "SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND "
+        "obj_description(oid) IS NULL"
+    )
     assert sql(functions) == []
 
 
@@ -196,7 +201,8 @@ def test_the_check_agrees_and_names_what_somebody_changed(dashboards, sql, tmp_p
     connection = dashboards.stores.connection
     ((session,),) = sql("SELECT session_id FROM session_records WHERE user_id = 'kim' AND merged_into IS NULL")
     damages = {
-        "page_views_minute": ("UPDATE page_views_minute SET views = views + {} WHERE page_path = '/late'", "/late", "1", "-1"),
+        "page_views_minute": ("UPDATE page_views_minute SET views = views + {} WHERE page_path = '/late'", "/late",
+                              "1", "-1"),
         "active_users_hour": (
             "UPDATE active_users_hour SET user_id = '{}' WHERE user_id IN ('gus', 'nobody')", "nobody", "nobody", "gus",
         ),

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+
+from clickstream.contracts.pipeline import Pipeline
 from support.processes import clickstream, wait_for
 from support.system import System
 from support.topics import count
-
-from clickstream.contracts.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_what_each_stage_refused_is_repaired_and_stored_once(system: System) -> 
 
     # As they are, none of them would be taken: nothing is sent, and each says why.
     assert replayed(system, status=1) == {
-        "dry_run": False, "letters": 6, "sent": 0, "records": 0, "not_sent": 6,
+        "dry_run": False, "letters": 6, "sent": 0, "records": 0, "not_sent": 6, "repeated": 0,
     }  # fmt: skip
     assert letters(system) == 6
 
@@ -128,9 +128,66 @@ def test_what_each_stage_refused_is_repaired_and_stored_once(system: System) -> 
     ]
 
 
+def test_what_comes_back_is_not_sent_a_third_time_unless_it_is_changed_or_asked_for(system: System) -> None:
+    names, ms = system.pipeline.names, int(datetime.now(UTC).timestamp() * 1_000)
+    producer = Producer({"bootstrap.servers": system.pipeline.kafka.bootstrap_servers})
+    day = datetime.now(UTC).date().isoformat()
+    for event_id in ("nul-1", "nul-2"):
+        click = {
+            "event_id": event_id, "timestamp": ms, "event_time": ms, "received_at": ms, "storage_day": day,
+            "user_id": "u", "client_session_id": "s", "page": "/", "page_path": "/", "page_category": "home",
+            "title": "a\u0000b", "source": "web",
+        }  # fmt: skip
+        producer.produce(names.enriched_clicks, json.dumps(click).encode(), b"u")
+    assert producer.flush(10) == 0
+    nul = ("--stage", "sink-postgres", "--topic", names.enriched_clicks, "--since", "5m")
+    code = _refused_with(system, *nul)
+    of_them = (*nul, "--code", code)
+
+    def there(number: int) -> None:
+        wait_for(lambda: len(listed(system, *of_them)) == number, f"{number} letters", *system.processes)
+
+    there(2)
+    figures = {"dry_run": False, "letters": 2, "sent": 2, "records": 2, "not_sent": 0, "repeated": 0}
+    assert replayed(system, *of_them) == figures
+    there(4)
+    for _ in range(2):
+        named = figures | {"letters": 4, "sent": 0, "records": 0, "not_sent": 2, "repeated": 2}
+        assert replayed(system, *of_them, status=1) == named
+    # The first letters are out of the range, or one is named by its id: it came back all the same.
+    newest = listed(system, *of_them)[-1]["id"]
+    assert replayed(system, newest, status=1)["sent"] == 0
+    assert replayed(system, newest, "--patch", ".", status=1)["sent"] == 0
+    assert replayed(system, *of_them, "--again") == figures | {"letters": 4, "repeated": 2}
+    there(6)
+    stored = system.stores.counts()[1]
+    assert replayed(system, *of_them, "--patch", '.title = "ab"') == figures | {"letters": 6, "repeated": 4}
+    wait_for(lambda: system.stores.counts()[1] == stored + 2, "both are stored", *system.processes)
+    there(6)
+
+
+def _refused_with(system: System, *arguments: str) -> str:
+    """The code of the newest letter that matches, once there is one."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        found.extend(each for each in listed(system, *arguments) if each["code"] != "invalid_record")
+        return bool(found)
+
+    wait_for(there, "the letter is there", *system.processes)
+    return str(found[-1]["code"])
+
+
 @pytest.mark.parametrize(
     ("patch", "says"),
-    [(".page |", "--patch"), ("empty", "0 values"), (".page, .title", "2 values"), (".page.title", "does not apply")],
+    [
+        (".page |", "--patch"),
+        ("empty", "0 values"),
+        (".page, .title", "2 values"),
+        (".page.title", "does not apply"),
+        ("repeat(1)", "2 values"),
+        ("def f: f; f", "takes more than 5 s"),
+    ],
 )
 def test_a_patch_that_cannot_be_applied_is_told(system: System, patch: str, says: str) -> None:
     system.post("/v1/events", event("patched", user_id=None))

@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from clickstream.contracts.pipeline import Pipeline, load_pipeline
+from clickstream.contracts.pipeline import Pipeline
+from clickstream.runtime.settings import load_pipeline
 from clickstream.simulator.ledger import State, read_ledger
+from demo.check import audit
 from devstack import Stack
-from devstack.demo.audit import audit
-from devstack.demo.search import Search
+from preview.search import Search
 
 FIELDS = [
     "sent",
@@ -40,7 +41,7 @@ UNDATED = "0001-01-01"
 
 
 def run_demo(stack: Stack, home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`python -m devstack.demo`, on the servers of this test run."""
+    """`python -m demo`, on the servers of this test run."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("DEMO_")},
         "DEVSTACK_KAFKA": stack.kafka.bootstrap_servers,
@@ -52,7 +53,7 @@ def run_demo(stack: Stack, home: Path, *arguments: str, **settings: str) -> subp
         **settings,
     }
     return subprocess.run(
-        [sys.executable, "-m", "devstack.demo", *arguments],
+        [sys.executable, "-m", "demo", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -306,7 +307,8 @@ TAMPER = """
 import os, psycopg
 with psycopg.connect(os.environ["DEMO_POSTGRES"]) as connection:
     schema = connection.execute(
-        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'session_records' AND table_schema LIKE %s",
+        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'session_records' AND table_schema \
+LIKE %s",
         ("demo\\\\_%red",),
     ).fetchone()[0]
     connection.execute(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -18,10 +17,8 @@ from confluent_kafka import Consumer, Producer
 
 from clickstream.contracts.pipeline import Kafka
 from clickstream.contracts.topics import Topic
-from clickstream.topic_admin import TopicAdmin
+from clickstream.setup.topics import TopicAdmin
 from devstack import SERVICES, Stack
-from devstack.artifacts import kafka_classpath
-from devstack.jdk import find_jdk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,24 +226,3 @@ def test_an_interrupted_up_leaves_no_orphan(tmp_path: Path) -> None:
                 child.terminate()
         assert child.wait(60) == 130
     assert json.loads((tmp_path / "state.json").read_text())["services"]["kafka"]["process"] is None
-
-
-def test_a_java_program_runs_against_kafkas_libraries(tmp_path: Path) -> None:
-    source = tmp_path / "Hello.java"
-    source.write_text(
-        "import org.apache.kafka.streams.*;\n"
-        "public class Hello { public static void main(String[] a) {\n"
-        "  StreamsBuilder builder = new StreamsBuilder();\n"
-        "  var text = org.apache.kafka.common.serialization.Serdes.String();\n"
-        '  builder.stream("in", org.apache.kafka.streams.kstream.Consumed.with(text, text)).groupByKey().count();\n'
-        "  try (TopologyTestDriver driver = new TopologyTestDriver(builder.build())) {\n"
-        '    System.out.println("driven"); } } }\n'
-    )
-    jdk, classpath = find_jdk(21), kafka_classpath()
-    assert jdk.javac is not None
-    subprocess.run([jdk.javac, "-cp", classpath, "-d", tmp_path, source], check=True)
-    where = os.pathsep.join([classpath, str(tmp_path)])
-    done = subprocess.run(
-        [jdk.java, f"-Djava.io.tmpdir={tmp_path}", "-cp", where, "Hello"], check=False, capture_output=True, text=True
-    )
-    assert "driven" in done.stdout, done.stderr

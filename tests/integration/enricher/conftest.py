@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.processes import Process, clickstream
 
 
@@ -18,4 +19,4 @@ def worker(pipeline_file: Path, tmp_path: Path) -> Iterator[Process]:
         tmp_path,
     )
     yield process
-    process.end()
+    process.kill()

@@ -1,12 +1,14 @@
 """An enricher that misbehaves at a chosen point, run as a process by the delivery tests.
 
 CRASH_AFTER: `output`, `changelog` or `partition`: SIGKILL itself after that stage's delivery, at the first chunk that
-begins at or beyond record CRASH_FROM in any partition. SLOW_CHUNK: seconds that one chunk takes. The code under test is
+reaches record CRASH_FROM in any partition; ONCE_FILE then has, by partition, the offset up to which it was delivered.
+SLOW_CHUNK: seconds that one chunk takes. The code under test is
 unchanged: one method of it is wrapped.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -17,27 +19,18 @@ from clickstream.enricher import main, partitions, processing
 
 
 def crash_after(stage: str, from_offset: int, once: Path) -> None:
-    number = {"output": 1, "changelog": 2, "partition": 3}[stage]
-    original = partitions.Partitions._write
-    deliver = partitions.Output.deliver
-    armed = {"count": -1}
+    deliver = partitions.Partitions.deliver
 
-    def write(self, partition, owned, effects):
-        if owned.state.applied >= from_offset and owned.state.dirty and not once.exists():
-            armed["count"] = 0
-        original(self, partition, owned, effects)
-        armed["count"] = -1
+    def delivering(self, pieces):
+        through = deliver(self, pieces)
+        delivered = {"output": pieces, "changelog": self._stages.changes, "partition": through}[stage]
+        if any(piece.effects.enriched and piece.settles.applied >= from_offset for piece in delivered):
+            once.write_text(json.dumps({piece.partition: piece.settles.applied for piece in delivered}))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return through
 
-    def counting(self):
-        deliver(self)
-        if armed["count"] >= 0:
-            armed["count"] += 1
-            if armed["count"] == number:
-                once.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    partitions.Partitions._write = write
-    partitions.Output.deliver = counting
+    if not once.exists():
+        partitions.Partitions.deliver = delivering
 
 
 def slow_chunk(seconds: float, once: Path) -> None:

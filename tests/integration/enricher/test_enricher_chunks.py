@@ -1,4 +1,5 @@
-"""The contract with Faust 0.15.3, point by point (enricher/chunks.py): an upgrade must pass these before anything else."""
+"""The contract with Faust 0.15.3, point by point (enricher/chunks.py): an upgrade must pass these before anything
+else."""
 
 from __future__ import annotations
 
@@ -8,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import faust
+import msgspec
 import pytest
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, Producer, TopicPartition
 from faust.types import TP
-from support.processes import Process, wait_for
-from support.topics import count, feed, read_all
-from support.traffic import clicks
 
 from clickstream.contracts.clicks import encode_click
 from clickstream.contracts.dead_letters import bad_row
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.enricher.chunks import ChunkConsumer, ChunkSchema, ChunkTransport, use_chunks
+from support.processes import Process, wait_for
+from support.topics import count, feed, read_all
+from support.traffic import clicks
 
 SOURCE = "source"
 TP0 = TP(SOURCE, 0)
@@ -146,7 +148,7 @@ def test_lag_is_zero_on_an_idle_topic_and_every_offset_is_committed_at_the_end(
     bootstrap, names = pipeline.kafka.bootstrap_servers, pipeline.names
     worker.wait_ready()
     lag = 'clickstream_consumer_lag_records{partition="0"'
-    wait_for(lambda: lag in worker.ops("/metrics")[1], "lag is exposed", worker)
+    wait_for(lambda: lag in worker.get("/metrics")[1], "lag is exposed", worker)
     assert worker.metric("clickstream_consumer_lag_records") == 0
     assert worker.metric("clickstream_consumer_lag_seconds") == 0
     sent = clicks(3_000, seed=11, users=50)
@@ -194,18 +196,43 @@ def test_bad_records_become_dead_letters_with_their_bytes_and_the_rest_goes_on(
 ) -> None:
     bootstrap, names = pipeline.kafka.bootstrap_servers, pipeline.names
     producer = Producer({"bootstrap.servers": bootstrap})
-    bad = [b"", b"{", b"\xff\xfe", b"[]", b'{"event_id":"x"}', b"[" * 5_000, b'{"event_id":1}']
-    good = encode_click(clicks(1, seed=13, users=1)[0])
-    for value in [*bad, good]:
-        producer.produce(names.raw_clicks, value, b"k")
-    producer.produce(names.raw_clicks, None, b"k")
+    bad = [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"5",
+        b'{"event_id":"x"}',
+        b"[" * 5_000,
+        b'{"event_id":1}',
+        b"x" * 900_000,
+        None,
+    ]
+    first, newer = (msgspec.json.decode(encode_click(each)) for each in clicks(2, seed=13, users=1))
+    good = [first, newer | {"planet": "Mars", "schema_version": 999}]
+    keys = [b"k", None, b"\xff\xfe"]
+    headers = [(f"h{number}", b"\xff") for number in range(200)]
+    for partition, key in enumerate(keys):
+        for value in [
+            *bad,
+            *(msgspec.json.encode(each | {"event_id": f"{partition}-{each['event_id']}"}) for each in good),
+        ]:
+            producer.produce(names.raw_clicks, value, key, partition, headers=headers)
     assert producer.flush(10) == 0
-    wait_for(lambda: worker.metric("clickstream_events_processed_total") == len(bad) + 2, "processed", worker)
+    all_read = len(keys) * (len(bad) + len(good))
+    wait_for(lambda: worker.metric("clickstream_events_processed_total") == all_read, "processed", worker)
     rows = [bad_row(m.value(), m.headers()) for m in read_all(bootstrap, names.dead_letters)]
-    assert sorted(row.original for row in rows) == sorted([*bad, b""])
-    assert {row.stage for row in rows} == {"enrich"}
-    assert count(bootstrap, names.enriched_clicks) == 1
-    assert worker.metric("clickstream_dead_letters_total", stage="enrich") == len(bad) + 1
+    for partition, key in enumerate(keys):
+        of_it = [row for row in rows if row.origin.partition == partition]
+        assert [row.original for row in of_it] == [value or b"" for value in bad]
+        assert [row.origin.offset for row in of_it] == list(range(len(bad)))
+        assert {(row.stage, row.origin.topic, row.origin.key or None) for row in of_it} == {
+            ("enrich", names.raw_clicks, key)
+        }
+    assert count(bootstrap, names.enriched_clicks) == len(keys) * len(good)
+    assert worker.metric("clickstream_dead_letters_total", stage="enrich") == len(rows) == len(keys) * len(bad)
+    wait_for(lambda: worker.metric("clickstream_consumer_lag_records") == 0, "no lag", worker)
+    assert (worker.popen.poll(), worker.get("/readyz")[0]) == (None, 200)
 
 
 def test_state_survives_an_orderly_restart(pipeline: Pipeline, worker: Process) -> None:

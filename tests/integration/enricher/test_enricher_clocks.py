@@ -7,23 +7,24 @@ import time
 import pytest
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Message
-from support.processes import Process, wait_for
-from support.topics import feed, read_all
-from support.traffic import standing
 
-from clickstream.contracts.clicks import Click, decode_enriched
-from clickstream.contracts.geoip import no_country
+from clickstream.contracts.clicks import Click
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.session_records import Session, decode_session
-from clickstream.contracts.telemetry import Telemetry
 from clickstream.enricher import partitions as module
 from clickstream.enricher.flow import Flow
-from clickstream.enricher.measures import Measures
+from clickstream.enricher.metrics import Metrics
 from clickstream.enricher.output import Output
 from clickstream.enricher.partitions import Partitions
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.recovery import Recovery
 from clickstream.enricher.source import SourceTopic
+from clickstream.runtime.geoip import no_country
+from clickstream.runtime.telemetry import Telemetry
+from support.processes import Process, wait_for
+from support.records import decode_enriched
+from support.topics import feed, read_all
+from support.traffic import standing
 
 HOUR = 3_600_000
 
@@ -67,7 +68,7 @@ class Owner:
             pipeline.names,
             Processing(Flow(pipeline, no_country, {}), "user_id"),
             Output(pipeline.kafka, "test"),
-            Measures(telemetry, pipeline.names.raw_clicks),
+            Metrics(telemetry, pipeline.names.raw_clicks),
             Recovery(pipeline),
             lambda: None,
         )
@@ -80,10 +81,18 @@ class Owner:
             if message.offset() >= (self.partitions.next_offset(message.partition()) or 0):
                 chunks.setdefault(message.partition(), []).append(as_record(message))
         for chunk in chunks.values():
-            self.partitions.process(chunk)
+            self.process(chunk)
+
+    def process(self, chunk: list[ConsumerRecord]) -> None:
+        pieces = [self.partitions.fold(chunk)]
+        while not pieces[-1].chunk:
+            pieces.append(self.partitions.fold(chunk))
+        self.partitions.deliver(pieces)
+        while self.partitions.under_way:
+            self.partitions.deliver(())
 
     def tick(self) -> None:
-        self.partitions.tick(SourceTopic(self.pipeline).ends(self.numbers))
+        self.partitions.tick(SourceTopic(self.pipeline).ends(dict.fromkeys(self.numbers, 0)))
 
 
 def as_record(message: Message) -> ConsumerRecord:

@@ -1,4 +1,5 @@
-"""A real enricher with a damaged country database, a newer release's document and a page that is made to be slow: clicks go on."""
+"""A real enricher with a damaged country database, a newer release's document and a page that is made to be slow:
+clicks go on."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
-from support.processes import Process, clickstream, wait_for
-from support.topics import feed, read_all
 
-from clickstream.contracts.clicks import Click, EnrichedClick, decode_enriched
+from clickstream.contracts.clicks import Click, EnrichedClick
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline
+from support.processes import Process, clickstream, wait_for
+from support.records import decode_enriched
+from support.topics import feed, read_all
 
 PATTERN = "/*/*/*/*/*/item"
 SLOW_PAGE = "/a" * 1_000 + "/x"
@@ -89,4 +91,4 @@ def test_nothing_of_that_stops_an_enricher(
         warnings = [line for line in enricher.log.read_text().splitlines() if "enricher.colour" in line]
         assert len(warnings) == 1
     finally:
-        enricher.end()
+        enricher.kill()

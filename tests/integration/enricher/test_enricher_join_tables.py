@@ -1,4 +1,5 @@
-"""A compacted topic as a table, on a real broker: complete before the first click, kept up to date, served while the broker is away."""
+"""A compacted topic as a table, on a real broker: complete before the first click, kept up to date, served while the
+broker is away."""
 
 from __future__ import annotations
 
@@ -9,20 +10,19 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
-from support.processes import wait_for
 
-from clickstream.contracts.clicks import Click, encode_click
+from clickstream.contracts.clicks import Click, EnrichedClick, encode_click
 from clickstream.contracts.pipeline import Kafka, Pipeline
-from clickstream.contracts.telemetry import Telemetry
 from clickstream.contracts.topics import Topic
-from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.join_tables import JoinError, JoinTable
-from clickstream.enricher.measures import Measures
+from clickstream.enricher.metrics import Metrics
 from clickstream.enricher.opening import Opened
-from clickstream.topic_admin import TopicAdmin
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
+from support.processes import wait_for
 
 Put = Callable[..., None]
 
@@ -128,7 +128,7 @@ def test_what_is_no_row_is_counted_and_ignored(
     (told,) = [record for record in caplog.records if "are no rows" in record.message]
     assert f"{table.ignored} records" in told.message, "one line for all"
     telemetry = Telemetry("test", {}, None)
-    Measures(telemetry, "raw").watch_joins([table])
+    Metrics(telemetry, "raw").watch_joins([table])
     assert (
         f'clickstream_join_ignored_total{{join="catalogue"}} {table.ignored}.0' in telemetry.prometheus_text().decode()
     )
@@ -196,14 +196,25 @@ def test_partitions_that_are_added_are_read_too(
     wait_for(lambda: table.rows == 5, "rows of the new partitions")
 
 
-@pytest.mark.parametrize("more", [1, 50], ids=["shorter than before", "longer than before"])
+@pytest.mark.parametrize(
+    ("more", "restarted"),
+    [(1, False), (50, False), (1, True)],
+    ids=["shorter than before", "longer than before", "its leaders had changed more often"],
+)
 def test_of_a_topic_that_was_created_anew_only_the_new_rows_stay(
-    stack: Stack, topic: str, put: Put, open_table: Callable[..., JoinTable], more: int
+    stack: Stack, topic: str, put: Put, open_table: Callable[..., JoinTable], more: int, restarted: bool
 ) -> None:
     for number in range(20):
         put(f"item-{number}", {"name": "Old"}, number % 3)
     table = open_table(look_seconds=0.3)
     assert table.rows == 20
+    if restarted:
+        stack.kafka.stop()
+        stack.kafka.start()
+        put("item-20", {"name": "Old"}, 0)
+        wait_for(lambda: table.get("item-20") is not None, "a row after the restart")
+        put("item-20", None, 0)
+        wait_for(lambda: table.rows == 20, "its end")
     admin = AdminClient({"bootstrap.servers": stack.kafka.bootstrap_servers})
     admin.delete_topics([topic])[topic].result(30)
     wait_for(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic's end")
@@ -217,6 +228,23 @@ def test_of_a_topic_that_was_created_anew_only_the_new_rows_stay(
     put("item-1", {"name": "Newest"}, 1)
     wait_for(lambda: table.get("item-1") == {"name": "Newest"}, "a change of the new topic")
     wait_for(lambda: table.staleness < 1, "a fresh table")
+
+
+def test_a_consumer_that_has_stopped_to_fetch_is_replaced(
+    stack: Stack, topic: str, put: Put, open_table: Callable[..., JoinTable], caplog: pytest.LogCaptureFixture
+) -> None:
+    put("item-1", {"name": "Shoe"}, 0)
+    table = open_table(look_seconds=0.5)
+    wait_for(lambda: table.staleness < 0.5, "a fresh table")
+    table._consumer.pause([TopicPartition(topic, number) for number in range(3)])
+    put("item-2", {"name": "Hat"}, 0)
+    wait_for(lambda: table.get("item-2") == {"name": "Hat"}, "the row that was not fetched")
+    assert table.get("item-1") == {"name": "Shoe"}
+    assert "nothing was read for" in caplog.text
+    for _ in range(3):
+        wait_for(lambda: table.staleness > 0.4, "the time of a look")
+        wait_for(lambda: table.staleness < 0.2, "a fresh table")
+    assert caplog.text.count("nothing was read for") == 1, "it is not replaced again"
 
 
 def test_while_the_broker_is_away_the_last_known_rows_are_served_and_then_it_recovers(
@@ -246,7 +274,7 @@ def test_a_flow_joins_the_catalogue_and_closes_quickly(
 
     def joined() -> dict:
         draft = opened.flow.enrich(encode_click(click), 1)
-        assert isinstance(draft, Draft)
+        assert isinstance(draft, EnrichedClick)
         return draft.joins
 
     assert joined() == {"catalogue": {"name": "Shoe", "price": 12.5}}

@@ -1,27 +1,31 @@
-"""Whatever becomes of the topics: nothing that is accepted afterwards is lost, what is lost is told, and no record stops the rest."""
+"""Whatever becomes of the topics: nothing that is accepted afterwards is lost, what is lost is told, and no record
+stops the rest."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from support.processes import Process, wait_for
-from support.topics import count, feed, read_all
-from support.traffic import as_keys, clicks, sort_and_cut, standing
+from confluent_kafka.admin import AdminClient, NewPartitions
 
-from clickstream.contracts.clicks import Click, decode_enriched, encode_click
+from clickstream.contracts.clicks import Click, encode_click
 from clickstream.contracts.dead_letters import bad_row
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.session_records import decode_session
 from clickstream.contracts.topics import RECORD_BYTES, topics_of
-from clickstream.topic_admin import TopicAdmin
+from clickstream.replay.reading import Reading
+from clickstream.setup.topics import TopicAdmin
+from support.processes import Process, clickstream, wait_for
+from support.records import decode_enriched
+from support.topics import count, feed, feed_unreadable, read_all
+from support.traffic import as_keys, clicks, sort_and_cut, standing
 
 
 class Topics:
@@ -32,21 +36,26 @@ class Topics:
         self.bootstrap = pipeline.kafka.bootstrap_servers
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
 
-    def create_anew(self) -> None:
-        """Delete raw-clicks and create it again, as somebody would by hand."""
-        raw = [topic for topic in topics_of(self.pipeline) if topic.name == self.names.raw_clicks]
-        self.admin.delete_topics([raw[0].name])[raw[0].name].result()
+    def create_anew(self, name: str | None = None) -> None:
+        """Delete raw-clicks (or another topic) and create it again, as somebody would by hand."""
+        name = name or self.names.raw_clicks
+        self.admin.delete_topics([name])[name].result()
         deadline = time.monotonic() + 30
-        while raw[0].name in self.admin.list_topics(timeout=5).topics:
+        while name in self.admin.list_topics(timeout=5).topics:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        TopicAdmin(self.pipeline.kafka).create(raw)
+        TopicAdmin(self.pipeline.kafka).create([topic for topic in topics_of(self.pipeline) if topic.name == name])
 
     def delete_before(self, offsets: dict[int, int]) -> None:
         """As the retention does."""
         wanted = [TopicPartition(self.names.raw_clicks, number, offset) for number, offset in offsets.items()]
         for answer in self.admin.delete_records(wanted).values():
             answer.result()
+
+    def grow(self, name: str, partitions: int) -> None:
+        """Add partitions to a topic, and wait until the brokers tell of them."""
+        self.admin.create_partitions([NewPartitions(name, partitions)])[name].result(30)
+        wait_for(lambda: len(self.admin.list_topics(name, timeout=5).topics[name].partitions) == partitions, "it grew")
 
     def feed(self, sent: list[Click]) -> None:
         feed(self.bootstrap, self.names.raw_clicks, sent)
@@ -71,6 +80,12 @@ def topics(pipeline: Pipeline) -> Topics:
 
 def lines(worker: Process, text: str) -> list[dict]:
     return [json.loads(line) for line in worker.log.read_text().splitlines() if text in line]
+
+
+def processed(worker: Process, number: int, why: str) -> None:
+    """Wait until exactly so many have been; they are counted when all that follows from them is delivered."""
+    wait_for(lambda: worker.metric("clickstream_events_processed_total") >= number, why, worker)
+    assert worker.metric("clickstream_events_processed_total") == number, why
 
 
 def all_of(topics: Topics, sent: list[Click], worker: Process, timeout: float = 60) -> None:
@@ -105,9 +120,9 @@ def test_a_topic_that_is_created_anew_under_a_running_enricher_loses_nothing(top
     topics.create_anew()
     topics.feed(late)
     wait_for(
-        lambda: {click.event_id for click in late} <= topics.ids() or worker.child.poll() is not None, "seen", worker
+        lambda: {click.event_id for click in late} <= topics.ids() or worker.popen.poll() is not None, "seen", worker
     )
-    if worker.child.poll() is not None:
+    if worker.popen.poll() is not None:
         worker.start()  # as its keeper does
     all_of(topics, late, worker)
     wait_for(lambda: topics.sessions() == sort_and_cut(early + late), "the sessions are right", worker)
@@ -124,10 +139,10 @@ def test_a_small_topic_that_is_created_anew_and_outgrown_at_once_loses_nothing(t
     topics.feed(late)
 
     def ended_or_done() -> bool:
-        return worker.child.poll() is not None or {click.event_id for click in late} <= topics.ids()
+        return worker.popen.poll() is not None or {click.event_id for click in late} <= topics.ids()
 
     wait_for(ended_or_done, "it is seen", worker)
-    if worker.child.poll() is not None:
+    if worker.popen.poll() is not None:
         worker.start()
     all_of(topics, late, worker)
 
@@ -143,12 +158,33 @@ def test_what_the_retention_deleted_before_it_was_read_is_told(topics: Topics, w
     topics.delete_before({partition: end - 50 for partition, end in ended.items()})
     left = read_all(topics.bootstrap, topics.names.raw_clicks)
     worker.start()
-    wait_for(lambda: worker.metric("clickstream_events_processed_total") == len(left), "the rest is read", worker)
+    processed(worker, len(left), "the rest is read")
     told = lines(worker, "records were deleted before they could be read")
     assert len(told) == 3
     assert sum(line["skipped"] for line in told) == worker.metric("clickstream_skipped_records_total")
     assert sum(line["skipped"] for line in told) == len(raw) - len(early) - len(left)
     assert {line["level"] for line in told} == {"ERROR"}
+    assert worker.stop() == 0
+    worker.start()
+    after = clicks(90, seed=39, users=9, hours=0.1)
+    topics.feed(after)
+    all_of(topics, after, worker)
+    processed(worker, len(after), "it goes on where it stopped")
+    assert worker.metric("clickstream_skipped_records_total") == 0
+
+
+def test_a_changelog_that_is_created_anew_costs_what_was_open_and_nothing_else(topics: Topics, worker: Process) -> None:
+    early, late = clicks(300, seed=40, users=9, hours=0.1), clicks(300, seed=41, users=9, hours=0.1)
+    topics.feed(early)
+    all_of(topics, early, worker)
+    assert worker.stop() == 0
+    topics.create_anew(topics.names.enricher_changelog)
+    topics.feed(late)
+    worker.start()
+    all_of(topics, late, worker)
+    processed(worker, len(late), "the group knows where it stopped")
+    assert worker.metric("clickstream_skipped_records_total") == 0
+    assert len(topics.ids()) == len({click.event_id for click in early + late})
 
 
 def test_records_of_any_size_that_the_topic_takes_are_dead_letters_and_the_rest_goes_on(
@@ -188,9 +224,9 @@ def test_markers_of_transactions_are_no_lost_records(topics: Topics, worker: Pro
         for click in sent[number : number + 10]:
             producer.produce(topics.names.raw_clicks, encode_click(click), click.user_id.encode())
         producer.commit_transaction(30)
-        wait_for(lambda: worker.metric("clickstream_events_processed_total") == number + 10, "read", worker)  # noqa: B023
+        processed(worker, number + 10, "read")
     all_of(topics, sent, worker)
-    assert worker.child.poll() is None
+    assert worker.popen.poll() is None
     assert worker.metric("clickstream_skipped_records_total") == 0
     assert worker.stop() == 0
     worker.start()
@@ -200,23 +236,34 @@ def test_markers_of_transactions_are_no_lost_records(topics: Topics, worker: Pro
     assert worker.metric("clickstream_skipped_records_total") == 0
 
 
-UNREADABLE = """
-import asyncio, sys
-from aiokafka import AIOKafkaProducer
-class NotUtf8(str):
-    def encode(self, *_):
-        return b"\\xff\\xfe"
-async def main():
-    producer = AIOKafkaProducer(bootstrap_servers=sys.argv[1])
-    await producer.start()
-    for partition in range(3):
-        for value in (b"first", b"second"):
-            await producer.send_and_wait(
-                sys.argv[2], value, b"k", partition=partition, headers=[(NotUtf8("x"), b"1")]
-            )
-    await producer.stop()
-asyncio.run(main())
-"""
+@pytest.mark.parametrize("ending", [Producer.commit_transaction, Producer.abort_transaction], ids=["kept", "withdrawn"])
+def test_a_partition_that_ends_in_a_marker_is_read_to_its_end(
+    topics: Topics, worker: Process, ending: Callable[[Producer, float], None]
+) -> None:
+    """Nothing more can be read there, so it is neither behind nor stuck, however long no click comes.
+
+    Clicks count once they are on the topic, also those of a transaction that is given up.
+    """
+    worker.wait_ready()
+    sent = clicks(30, seed=38, users=9)
+    producer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": f"ends-{topics.names.prefix}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for click in sent:
+        producer.produce(topics.names.raw_clicks, encode_click(click), click.user_id.encode())
+    assert producer.flush(30) == 0
+    ending(producer, 30)
+    all_of(topics, sent, worker)
+    wait_for(lambda: worker.metric("clickstream_consumer_lag_records") == 0, "no lag", worker, timeout=20)
+    replayed = Reading(topics.pipeline)
+    parts = [replayed.records(part.partition, part.start, part.end) for part in replayed.parts(0)]
+    assert sum(len(batch) for part in parts for batch in part) == len(sent), "a replay reads what was enriched"
+    assert worker.stop() == 0
+    worker.start()
+    worker.wait_ready()
+    wait_for(
+        lambda: worker.metric("clickstream_consumer_lag_records") == 0, "no lag after a restart", worker, timeout=20
+    )
 
 
 def test_a_header_whose_name_is_not_utf_8_stops_nothing(topics: Topics, worker: Process) -> None:
@@ -224,19 +271,22 @@ def test_a_header_whose_name_is_not_utf_8_stops_nothing(topics: Topics, worker: 
     early, late = clicks(500, seed=36, users=9, hours=0.2), clicks(500, seed=37, users=9, hours=0.2)
     topics.feed(early)
     for topic in (topics.names.raw_clicks, topics.names.enricher_changelog):
-        subprocess.run(
-            [sys.executable, "-c", UNREADABLE, topics.bootstrap, topic],
-            check=True,
-            env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"},
-        )
+        both = [(b"k", value) for value in (b"first", b"second")]
+        feed_unreadable(topics.bootstrap, topic, dict.fromkeys(range(3), both))
     topics.feed(late)
     all_of(topics, early + late, worker)
     wait_for(lambda: topics.sessions() == sort_and_cut(early + late), "the sessions are right", worker)
     rows = [row for row in topics.letters() if row.origin.topic == topics.names.raw_clicks]
     assert sorted(row.original for row in rows) == [b"first"] * 3 + [b"second"] * 3
     assert {row.origin.headers for row in rows} == {(("unreadable", b"true"),)}
-    assert worker.child.poll() is None
+    assert worker.popen.poll() is None
     assert worker.metric("clickstream_skipped_records_total") == 0
+
+
+NO_UTF_8 = msgspec.msgpack.encode(
+    [1, [["undated-ab", "?user", "undated", 1, 2, 3, 1, 1, "/", "/", "direct", "other", False, *[None] * 4, {}, []]]]
+).replace(b"?user", b"\xffuser")
+"""A key's record as we write it, but for one byte."""
 
 
 def test_what_others_write_to_the_changelog_is_ignored_told_and_kept(topics: Topics, worker: Process) -> None:
@@ -252,6 +302,7 @@ def test_what_others_write_to_the_changelog_is_ignored_told_and_kept(topics: Top
             (b"x\xff", b"junk", [("applied", b"99")]),
             (b"anything", None, []),
             (b"b00user-1", os.urandom(900_000), None),
+            (b"kghost", NO_UTF_8, [("applied", b"1" * 18)]),
         ):
             producer.produce(topics.names.enricher_changelog, value, key, partition, headers=headers)
     assert producer.flush(30) == 0
@@ -276,5 +327,32 @@ def test_an_orderly_restart_reads_nothing_twice_and_knows_its_lag_at_once(topics
     worker.start()
     worker.wait_ready()
     all_of(topics, late, worker)
-    assert worker.metric("clickstream_events_processed_total") == len(late)
+    processed(worker, len(late), "nothing is read twice")
     assert count(topics.bootstrap, topics.names.enriched_clicks) == len({c.event_id for c in early + late})
+
+
+def test_partitions_that_only_raw_clicks_was_given_are_told_with_what_to_run(
+    topics: Topics, pipeline_file: Path, worker: Process
+) -> None:
+    names, number = topics.names, topics.pipeline.kafka.topics.raw_clicks.partitions
+    topics.grow(names.raw_clicks, number + 2)
+    wait_for(lambda: worker.popen.poll() is not None, "it ends")
+    said = worker.log.read_text()
+    asked = f"--alter --topic {names.enricher_changelog} --partitions"
+    assert worker.popen.returncode == 2, said
+    assert asked in said
+    assert f"has {number} partitions" in said
+    assert "Traceback" not in said
+    replay = subprocess.run(
+        clickstream("replay", "--from", "1h", "--dry-run", "--pipeline", str(pipeline_file)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (replay.returncode, asked in replay.stderr) == (2, True), replay.stderr
+    assert "Traceback" not in replay.stderr
+
+    topics.grow(names.enricher_changelog, number + 2)
+    worker.start()
+    worker.wait_ready()
+    sent = clicks(500, seed=71, users=20)
+    topics.feed(sent)
+    all_of(topics, sent, worker)

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from clickstream.contracts.pipeline import Kafka, Pipeline
+from clickstream.contracts.topics import Topic
+from clickstream.setup.topics import TopicAdmin
+from devstack import Stack
+from support.metrics import total
 from support.processes import wait_for
 from support.system import System
 from support.topics import count, feed
 from support.traffic import clicks, sort_and_cut
-
-from clickstream.contracts.pipeline import Kafka, Pipeline
-from clickstream.contracts.topics import Topic
-from clickstream.topic_admin import TopicAdmin
-from devstack import Stack
 
 CATALOGUE = "catalogue-of-the-pipeline-tests"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -221,9 +222,8 @@ def test_a_retry_across_midnight_a_restart_and_past_the_dedup_horizon_still_give
 
 
 def test_the_slis_tell_what_a_known_run_did(system: System) -> None:
-    def api(name: str, label: str = "") -> float:
-        lines = system.get("/metrics")[1].splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name) and label in line)
+    def api(name: str, **labels: str) -> float:
+        return total(system.api.get("/metrics", ops=True)[1], name, **labels)
 
     sinks = {"elasticsearch": system.elasticsearch, "postgres": system.postgres}
 
@@ -245,10 +245,10 @@ def test_the_slis_tell_what_a_known_run_did(system: System) -> None:
     assert {(r["index"], r["code"]) for r in answer["rejected"]} == {(11, "missing_field"), (12, "bad_timestamp")}
     for sent in [*good, ancient]:
         arrive(system, sent["event_id"])
-    assert api("clickstream_events_accepted_total", 'source="web"') - accepted == 12
+    assert api("clickstream_events_accepted_total", source="web") - accepted == 12
     assert api("clickstream_events_rejected_total") - rejected == 2
-    assert api("clickstream_events_rejected_total", 'code="bad_timestamp"') >= 1
-    assert api("clickstream_dead_letters_total", 'stage="collect"') - dead == 2
+    assert api("clickstream_events_rejected_total", code="bad_timestamp") >= 1
+    assert api("clickstream_dead_letters_total", stage="collect") - dead == 2
     assert system.enricher.metric("clickstream_events_duplicate_total") - duplicates == 1
     assert system.enricher.metric("clickstream_events_late_total") - late == 1
     for sink, process in sinks.items():

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
-from support.stores import Stores
-from support.tls_proxy import TlsProxy
 
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
 from devstack import Settings, Stack
+from support.stores import Stores
+from support.tls_proxy import TlsProxy
 
 KEY = "test-write-key"
 ELASTIC_PASSWORD = "elastic-p@ss:word"
@@ -74,7 +74,7 @@ def document(secure: Stack, proxy: TlsProxy, secrets: Path) -> Callable[..., dic
         return {
             "namespace": "secure",
             "name": f"t{os.getpid()}-{next(_numbers)}",
-            "kafka": secure.kafka.member(authentication) | {"topics": {"rawClicks": {"partitions": 4}}},
+            "kafka": secure.kafka.member(authentication),
             "sources": [{"name": "web", "writeKey": KEY, "allowedOrigins": ["*"]}],
             "sinks": {
                 "elasticsearch": {

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+
+from clickstream.contracts.pipeline import Pipeline, dump_pipeline
+from clickstream.runtime.kafka import client_config
+from devstack import Stack
 from support.processes import Process, clickstream, wait_for
 from support.stores import Stores
 from support.system import System
-
-from clickstream.contracts.kafka import client_config
-from clickstream.contracts.pipeline import Pipeline, dump_pipeline
-from devstack import Stack
 
 BATCHES, EACH = 10, 100
 
@@ -84,7 +84,7 @@ def test_a_thousand_clicks_arrive_exactly_once_even_if_their_topics_come_late(
         sent = {event["event_id"] for batch in batches for event in batch["events"]}
         assert {row["event_id"] for row in system.stores.sql("SELECT event_id FROM {s}.clicks")} == sent
         assert {click["event_id"] for click in system.stores.clicks_es()} == sent
-        assert [process.child.poll() for process in system.processes] == [None] * 4
+        assert [process.popen.poll() for process in system.processes] == [None] * 4
         assert [process.stop() for process in system.processes] == [0] * 4
         nothing_secret_is_told(secure, secrets, *(process.log.read_text() for process in system.processes))
     finally:
@@ -110,4 +110,4 @@ def test_the_other_ways_of_authentication_let_the_enricher_in(
         assert [enricher.stop() for enricher in enrichers] == [0, 0]
     finally:
         for enricher in enrichers:
-            enricher.end()
+            enricher.kill()

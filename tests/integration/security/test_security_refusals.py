@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.processes import Process, clickstream, wait_for
 
-from clickstream.sinks.exits import Exit
+from clickstream.setup.exit_codes import ExitCode
 from devstack import Stack
+from support.processes import Process, clickstream, wait_for
 
 Document = Callable[..., dict[str, Any]]
 
@@ -63,12 +63,12 @@ def test_every_process_says_why_kafka_does_not_let_it_in(
     try:
         for process in processes:
             wait_for(lambda p=process: reason in p.log.read_text(), f"{process.name} says {reason}", process)
-        assert processes[0].child.wait(30) == Exit.UNREACHABLE
-        assert [process.child.poll() for process in processes[1:]] == [None] * 3, "the others wait"
+        assert processes[0].popen.wait(30) == ExitCode.UNREACHABLE
+        assert [process.popen.poll() for process in processes[1:]] == [None] * 3, "the others wait"
         assert [process.name for process in processes if "hush" in process.log.read_text()] == []
     finally:
         for process in processes:
-            process.end()
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_setup_says_why_a_store_does_not_let_it_in(
     wrong["sinks"][store] |= {name: str(secrets / file) for name, file in members.items()}
     command = clickstream("setup", store, "--timeout", "0", "--pipeline", written(tmp_path, wrong))
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == Exit.UNREACHABLE, done.stderr
+    assert done.returncode == ExitCode.UNREACHABLE, done.stderr
     assert reason in done.stderr
     assert "hush" not in done.stdout + done.stderr
     assert (secrets / "elastic-password").read_text().strip() not in done.stdout + done.stderr
@@ -98,7 +98,7 @@ def test_a_database_without_tls_is_not_let_in_either(document: Document, secure:
     plain["sinks"]["postgres"] = {"dsn": secure.postgres.dsn.partition("?")[0] + "?sslmode=disable"}
     command = clickstream("setup", "postgres", "--timeout", "0", "--pipeline", written(tmp_path, plain))
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == Exit.UNREACHABLE
+    assert done.returncode == ExitCode.UNREACHABLE
     assert "no encryption" in done.stderr
     assert secure.security.password("postgres") not in done.stdout + done.stderr
 
@@ -110,8 +110,8 @@ def test_setup_waits_for_a_secure_kafka_that_comes_later(document: Document, sec
     try:
         wait_for(lambda: "waiting, " in waiting.log.read_text(), "setup waits", waiting)
         secure.kafka.start()
-        assert waiting.child.wait(60) == Exit.DONE, waiting.log.read_text()
+        assert waiting.popen.wait(60) == ExitCode.DONE, waiting.log.read_text()
         assert waiting.log.read_text().count("is created") == 5
     finally:
-        waiting.end()
+        waiting.kill()
         secure.kafka.start()

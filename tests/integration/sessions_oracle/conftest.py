@@ -1,4 +1,5 @@
-"""Kafka Streams itself as an oracle: a small Java program, compiled once, that runs streams through its SessionWindows."""
+"""Kafka Streams itself as an oracle: a small Java program, compiled once, that runs streams through its
+SessionWindows."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Kafka Streams forwarded, a list for each record (count None: retraction), and what its store held at the end."""
+    """What Kafka Streams forwarded, a list for each record (count None: retraction), and what its store held at the
+    end."""
 
     forwarded: list[list[tuple[Window, int | None]]] = field(default_factory=list)
     stored: dict[Window, int] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Our session fold gives what Kafka Streams' SessionWindows gives, record by record, on many random streams.
 
 What Kafka Streams KEEPS is compared: at a window end of exactly stream time − gap − grace it forwards a result that its
-store then refuses; ours calls that click late. A click that leaves a session's window as it was (same time again)
-makes Kafka Streams forward the new count without a retraction, so changes of the kept sessions are compared, not messages.
+store then refuses; ours calls that click late. A click that leaves a session's window as it was (same time again) makes
+Kafka Streams forward the new count without a retraction, so changes of the kept sessions are compared, not messages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from clickstream.enricher.enrichments.draft import Draft
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.sessions import PartitionState
 
@@ -25,7 +25,8 @@ SEED = 20_260_131
 
 
 def random_stream(dice: random.Random, grace: int) -> list[tuple[str, int]]:
-    """Several visitors: bursts, pauses of about a gap, clicks from the past around every edge of the rule, long silences."""
+    """Several visitors: bursts, pauses of about a gap, clicks from the past around every edge of the rule, long
+    silences."""
     keys = "abcd"[: dice.randint(1, 4)]
     latest = dice.randint(0, 3) * GAP + grace
     times: list[int] = []
@@ -53,9 +54,9 @@ def random_stream(dice: random.Random, grace: int) -> list[tuple[str, int]]:
     return records
 
 
-def click(key: str, time: int, event_id: str) -> Draft:
+def click(key: str, time: int, event_id: str) -> EnrichedClick:
     day = "2026-01-31"
-    return Draft(event_id, time, time, time, day, key, "s", "/", page_path="/", page_category="home")
+    return EnrichedClick(event_id, time, time, time, day, key, "s", "/", page_path="/", page_category="home")
 
 
 class OurFold:
@@ -164,7 +165,8 @@ def test_with_endless_grace_the_sessions_are_those_of_sorting_and_cutting() -> N
 
 
 def sort_and_cut(records: list[tuple[str, int]]) -> dict[tuple[str, int, int], int]:
-    """The plain definition: a session is a run of one key's clicks, sorted by time, without a pause longer than the gap."""
+    """The plain definition: a session is a run of one key's clicks, sorted by time, without a pause longer than the
+    gap."""
     sessions: dict[tuple[str, int, int], int] = {}
     for key in {key for key, _ in records}:
         times = sorted(time for name, time in records if name == key)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,34 +11,29 @@ import msgspec
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from elasticsearch import Elasticsearch
 
 from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.dead_letters import BadRow, bad_row
-from clickstream.contracts.kafka import producer_config
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline
 from clickstream.contracts.session_records import Retraction, Session, encode_session
 from clickstream.contracts.times import iso_day
-from clickstream.setup import set_up
+from clickstream.runtime.kafka import producer_config
+from clickstream.setup.main import set_up
 from clickstream.sinks.main import make_sink
 from clickstream.sinks.records import Record, StoredClick
 from clickstream.sinks.sink import Sink
+from devstack.logs import tail
+from support.elasticsearch import patient
+from support.processes import Process, clickstream
+from support.topics import end_offsets
+from support.waiting import until as support_until
 
 DAY_MS = 86_400_000
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60, what: str = "", log: Path | None = None) -> Any:
-    """The first true answer of `condition`, asked again and again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            tail = "" if log is None else "\n" + "\n".join(log.read_text().splitlines()[-60:])
-            message = f"waited {seconds} s in vain for {what or condition}; last answer {answer!r}{tail}"
-            raise AssertionError(message)
-        time.sleep(0.1)
+    """`until`, with the end of a log when it is in vain."""
+    return support_until(condition, what, seconds, explain=lambda: "" if log is None else tail(log, 60))
 
 
 class Feed:
@@ -85,10 +74,11 @@ class Feed:
             found = {}
             for topic in (self.names.enriched_clicks, self.names.sessions):
                 count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-                places = consumer.committed([TopicPartition(topic, number) for number in range(count)], timeout=10)
-                for place in places:
-                    _, high = consumer.get_watermark_offsets(TopicPartition(topic, place.partition), timeout=10)
-                    found[topic, place.partition] = (max(place.offset, 0), high)
+                partitions = consumer.committed([TopicPartition(topic, number) for number in range(count)], timeout=10)
+                ends = end_offsets(consumer, topic)
+                found |= {
+                    (topic, each.partition): (max(each.offset, 0), ends[each.partition][1]) for each in partitions
+                }
             return found
         finally:
             consumer.close()
@@ -102,8 +92,7 @@ class Feed:
         try:
             topic = self.names.dead_letters
             found = []
-            for number in range(len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)):
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+            for number, (low, high) in end_offsets(consumer, topic).items():
                 consumer.assign([TopicPartition(topic, number, low)])
                 for _ in range(high - low):
                     message = consumer.poll(10)
@@ -119,50 +108,17 @@ class Feed:
         return Consumer({"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False})
 
 
-class SinkProcess:
+class SinkProcess(Process):
     """One `clickstream sink` process."""
 
     def __init__(self, store: str, pipeline_file: Path, folder: Path, number: int, env: dict[str, str]) -> None:
         self.store = store
-        self.log = folder / f"sink-{store}-{number}.log"
-        self._port_file = folder / f"sink-{store}-{number}.port"
-        command = [sys.executable, "-m", "clickstream.cli", "sink", store, "--pipeline", str(pipeline_file)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--ops-port-file", str(self._port_file)],
-                stderr=log,
-                env=os.environ | {"CLICKSTREAM_OPS_HOST": "127.0.0.1", "CLICKSTREAM_OPS_PORT": "0"} | env,
-            )
+        command = clickstream("sink", store, "--pipeline", str(pipeline_file), "--ops-port-file", "{ops_port_file}")
+        super().__init__(f"sink-{store}-{number}", command, folder, env)
 
-    def get(self, path: str) -> tuple[int, str]:
-        port = wait_until(
-            lambda: self._port_file.exists() and self._port_file.read_text().strip(), 30, "port", self.log
-        )
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def wait_ready(self) -> None:
-        wait_until(lambda: self.get("/readyz")[0] == 200, 60, "ready", self.log)
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Sum of the series of that name which have these labels."""
-        total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
-            series, _, value = line.rpartition(" ")
-            if series.partition("{")[0] == name and all(f'{key}="{text}"' in series for key, text in labels.items()):
-                total += float(value)
-        return total
-
-    def stop(self, seconds: float = 30) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
+    def get(self, path: str, timeout: float = 10.0, *, ops: bool = False) -> tuple[int, str]:
+        wait_until(lambda: self.port, 30, "port", self.log)
+        return super().get(path, timeout, ops=ops)
 
 
 class Stores:
@@ -170,7 +126,7 @@ class Stores:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.names = pipeline, pipeline.names
-        self.es = Elasticsearch(pipeline.sinks.elasticsearch.url)
+        self.es = patient(pipeline.sinks.elasticsearch.url)
 
     def set_up(self, *stores: str) -> None:
         for store in stores or ("elasticsearch", "postgres"):
@@ -185,21 +141,15 @@ class Stores:
 
     def search(self, index: str, **body: Any) -> list[dict]:
         """Whole hits, up to 10,000."""
-        self._settle(index)
-        return self.es.search(index=index, ignore_unavailable=True, size=10_000, **body).body["hits"]["hits"]
-
-    def _settle(self, index: str) -> None:
-        """An index that a sink is just creating has no shard to search yet."""
-        if self.es.indices.exists(index=index):
-            self.es.cluster.health(index=index, wait_for_status="yellow", timeout="30s")
         self.es.indices.refresh(index=index, ignore_unavailable=True)
+        return self.es.search(index=index, ignore_unavailable=True, size=10_000, **body).body["hits"]["hits"]
 
     def event_ids(self, store: str) -> list[str]:
         """Sorted, doubles included."""
         if store == "postgres":
             return sorted(row[0] for row in self.sql("SELECT event_id FROM clicks"))
         alias = self.names.clicks_alias
-        self._settle(alias)
+        self.es.indices.refresh(index=alias, ignore_unavailable=True)
         found: list[str] = []
         after: list | None = None
         while True:
@@ -255,7 +205,7 @@ def start_sink(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Calla
 
     yield start
     for process in started:
-        if process.process.poll() is None:
+        if process.popen.poll() is None:
             process.kill()
 
 
@@ -266,17 +216,18 @@ def until() -> Callable[..., Any]:
 
 @pytest.fixture
 def make_click() -> Callable[..., EnrichedClick]:
-    """A click of now, unless told otherwise; its storage day follows its timestamp."""
+    """A click of now, unless told otherwise; its storage day follows its timestamp, and is one of its receipt's."""
 
     def make(event_id: str, **members: Any) -> EnrichedClick:
         now = int(time.time() * 1_000)
         at = members.get("event_time", members.get("timestamp", now))
+        said = members.get("timestamp", at)
         whole = {
             "event_id": event_id,
             "timestamp": at,
             "event_time": at,
-            "received_at": members.get("received_at", now),
-            "storage_day": iso_day(members.get("timestamp", at)),
+            "received_at": now if "storage_day" in members or abs(now - said) < 29 * DAY_MS else said,
+            "storage_day": iso_day(said),
             "user_id": "user-1",
             "client_session_id": "tab-1",
             "page": "https://shop.example/products/item-7",

@@ -13,7 +13,8 @@ from clickstream.sinks.postgres import transaction
 
 
 def history(chance, make_session, count, kept):
-    """(the records of random merges of `count` sessions, alias by absorbed session). Each names at most `kept` merged ids."""
+    """(the records of random merges of `count` sessions, alias by absorbed session). Each names at most `kept` merged
+    ids."""
     standing = {f"2026-01-01-{chance.randrange(10**9):09}x{number}": [] for number in range(count)}
     made, version, absorbed_into = [], 0, {}
     made += [make_session(name, 0) for name in standing]
@@ -122,7 +123,7 @@ def test_upkeep_follows_what_a_sink_of_the_release_before_wrote(pipeline, stores
     sink = open_sink("postgres")
     for number in range(50):
         stores.sql("INSERT INTO session_aliases VALUES (%s, %s, %s, now())", str(number), str(number + 1), number)
-    sink.upkeep()
+    sink.maintain()
     assert set(aliases(stores).values()) == {"50"}
     with transaction_of(pipeline) as connection:
         assert transaction.follow_aliases(connection) == 0

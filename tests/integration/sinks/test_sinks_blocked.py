@@ -1,4 +1,5 @@
-"""One blocked index or partition holds up nobody else's days: its records are parked, and stored once it takes them again."""
+"""One blocked index or partition holds up nobody else's days: its records are parked, and stored once it takes them
+again."""
 
 from __future__ import annotations
 
@@ -11,15 +12,16 @@ import psycopg
 import pytest
 
 from clickstream.contracts.dead_letters import BadRow
-from clickstream.contracts.telemetry import Telemetry
+from clickstream.runtime.telemetry import Telemetry
+from clickstream.sinks.consumer import SinkConsumer
 from clickstream.sinks.dead_letters import DeadLetters
 from clickstream.sinks.loop import Limits, Loop
 from clickstream.sinks.main import make_sink
-from clickstream.sinks.membership import Membership
-from clickstream.sinks.meters import Meters
+from clickstream.sinks.metrics import Metrics
 from clickstream.sinks.parking import Bounds
 from clickstream.sinks.postgres import sink as postgres_sink
 from clickstream.sinks.records import decoder
+from clickstream.sinks.validation import kept_ms
 
 STORES = ("elasticsearch", "postgres")
 OLD = 1_767_261_600_000  # 2026-01-01
@@ -93,7 +95,7 @@ def test_a_blocked_day_waits_and_all_others_go_on(
     assert sink.metric("clickstream_parked_records") == 0
     assert feed.dead_letters() == []
     log = sink.log.read_text()
-    assert "is refused for now; its records are parked" in log
+    assert "is temporarily rejected; its records are parked" in log
     assert "takes records again" in log
     if store == "postgres":
         assert stores.sql("SELECT sum(views)::int FROM page_views_minute") == [(401,)]
@@ -158,10 +160,10 @@ def test_what_is_parked_beyond_the_bounds_goes_to_dead_letters_and_can_be_sent_a
     sink = make_sink(store, pipeline)
     assert sink.write(records(make_click("first", timestamp=OLD))).stored["click"] == 1
     names, telemetry = pipeline.names, Telemetry("test", {}, None)
-    membership = Membership(pipeline.kafka, names.sink_group(store), (names.enriched_clicks, names.sessions), "test")
+    consumer = SinkConsumer(pipeline.kafka, names.sink_group(store), (names.enriched_clicks, names.sessions), "test")
     letters = DeadLetters(pipeline.kafka, names.dead_letters, f"sink-{store}")
-    decode = decoder(names, traced=False)
-    loop = Loop(sink, membership, letters, decode, Meters(telemetry, store), telemetry, Limits(), bounds)
+    decode = decoder(names, kept_ms(pipeline, sink.retention), traced=False)
+    loop = Loop(sink, consumer, letters, decode, Metrics(telemetry, store), telemetry, Limits(), bounds)
     thread = threading.Thread(target=loop.run)
     with Blocked(store, "write", stores):
         thread.start()
@@ -175,7 +177,7 @@ def test_what_is_parked_beyond_the_bounds_goes_to_dead_letters_and_can_be_sent_a
         finally:
             loop.stop()
             thread.join(60)
-            membership.close()
+            consumer.close()
             sink.close()
             telemetry.shutdown()
     assert not thread.is_alive()

@@ -116,13 +116,15 @@ def test_both_stores_hold_every_field_of_a_click(stores, open_sink, records, mak
     assert row["day"] == "2023-11-14"
     rest = row["rest"]
     assert rest.pop("session_id") == late.session
+    assert rest.pop("replayed_at") is None
     for name, value in rest.items():
         assert value == getattr(late, name), name
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_retry_that_differs_in_all_but_its_id_is_the_same_click(store, stores, open_sink, records, make_click):
-    """Across midnight, a restart and the dedup horizon: receipt, event time and session move, the storage day does not."""
+    """Across midnight, a restart and the dedup horizon: receipt, event time and session move, the storage day does
+    not."""
     sink = open_sink(store)
     sent = 1_767_225_590_000  # 2025-12-31T23:59:50Z
     first = make_click("retry", timestamp=sent, event_time=sent, received_at=sent + 500, session="2025-12-31-a")

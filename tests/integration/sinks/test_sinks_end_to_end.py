@@ -1,4 +1,5 @@
-"""From the topics into both stores through the real process: nothing lost, nothing twice, whatever is killed or taken away."""
+"""From the topics into both stores through the real process: nothing lost, nothing twice, whatever is killed or taken
+away."""
 
 from __future__ import annotations
 
@@ -83,8 +84,8 @@ def rewind(feed, store):
     """Commit offset 0 for every partition in the sink's name."""
     group = feed.names.sink_group(store)
     consumer = Consumer({"bootstrap.servers": feed.pipeline.kafka.bootstrap_servers, "group.id": group})
-    places = [TopicPartition(topic, number, 0) for topic, number in feed.committed(store)]
-    consumer.commit(offsets=places, asynchronous=False)
+    partitions = [TopicPartition(topic, number, 0) for topic, number in feed.committed(store)]
+    consumer.commit(offsets=partitions, asynchronous=False)
     consumer.close()
     assert not feed.settled(store)
 
@@ -144,12 +145,13 @@ def test_replicas_come_and_go_under_load(store, pipeline, feed, stores, start_si
 def test_a_store_that_is_away_is_waited_for_by_living_members(
     store, new_pipeline, stack, feed_of, stores_of, start_sink, until, make_click, tmp_path
 ):
-    """While it is away: lag grows, the process is healthy, a replica can join, SIGTERM works. Then all is stored, once."""
+    """While it is away: lag grows, the process is healthy, a replica can join, SIGTERM works. Then all is stored,
+    once."""
     own = Stack.up(home=tmp_path / "own", services=(store,))
     try:
-        sinks = {"elasticsearch": {"url": stack.elasticsearch.url}, "postgres": {"dsn": stack.postgres.dsn}}
+        sinks = {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}}
         server = own.elasticsearch if store == "elasticsearch" else own.postgres
-        sinks[store] = {"url": server.url} if store == "elasticsearch" else {"dsn": server.dsn}
+        sinks[store] = server.member() if store == "elasticsearch" else {"dsn": server.dsn}
         pipeline = new_pipeline(sinks=sinks)
         feed, stores = feed_of(pipeline), stores_of(pipeline)
         stores.set_up(store)
@@ -172,8 +174,8 @@ def test_a_store_that_is_away_is_waited_for_by_living_members(
         server.start()
         until(lambda: feed.settled(store), 40, "everything committed", second.log)
         assert stores.event_ids(store) == [click.event_id for click in many(make_click, 4_500)]
-        assert first.process.poll() is None
-        assert second.process.poll() is None
+        assert first.popen.poll() is None
+        assert second.popen.poll() is None
         assert first.metric("clickstream_consumer_lag_records") == 0 or until(
             lambda: first.metric("clickstream_consumer_lag_records") == 0, 10
         )

@@ -47,7 +47,8 @@ def identities(store, stores, field):
 @pytest.mark.parametrize("group_by", KEYS)
 @pytest.mark.parametrize("store", STORES)
 def test_any_order_and_any_batches_store_each_identity_once(store, group_by, grouped, records, make_click):
-    """400 clicks of 6 ids, 3 sources, 3 users and 3 browser sessions on 3 days, each several times, in random batches."""
+    """400 clicks of 6 ids, 3 sources, 3 users and 3 browser sessions on 3 days, each several times, in random
+    batches."""
     pipeline, stores = grouped(group_by)
     field, rest = KEYS[group_by], KEYS["session_id" if group_by == "user_id" else "user_id"]
     chance = random.Random(f"{store} {group_by}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import time
 
 import msgspec
 import psycopg
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.dead_letters import KEPT_BYTES
-from clickstream.contracts.session_records import Session, encode_session
+from clickstream.contracts.session_records import Retraction, Session, encode_session
+from clickstream.contracts.times import iso_day
+from clickstream.sinks.main import make_sink
 from clickstream.sinks.records import Record, Refused, decoder
+from clickstream.sinks.validation import kept_ms
 
 STORES = ("elasticsearch", "postgres")
 COLLISION = [f"TEXTCOLLBYfGiJUETHQ4h{letter}cKSMd5zYpgqf1YRDhkmxHkhPWptrkoyz28wnI9V0aHeAuaKnak" for letter in "AE"]
@@ -57,6 +61,11 @@ def test_poison_in_every_partition_is_set_aside_and_all_good_records_arrive(
             click_bytes(make_click, event_time=2**70),
             click_bytes(make_click, timestamp=-1),
             click_bytes(make_click, ip="no address"),
+            click_bytes(make_click, storage_day="2001-01-01"),
+            click_bytes(make_click, storage_day="9999-12-31"),
+            click_bytes(make_click, received_at=253_402_300_799_999),
+            click_bytes(make_click, event_time=253_402_300_799_999),
+            click_bytes(make_click, received_at=0, storage_day="1970-01-01"),
         )
     ] + [
         (names.sessions, value)
@@ -75,6 +84,8 @@ def test_poison_in_every_partition_is_set_aside_and_all_good_records_arrive(
             session_bytes(make_session, id="2026-01-01-" + "ü" * 251),
             session_bytes(make_session, device="d" * 3_000),
             session_bytes(make_session, version=2**63),
+            session_bytes(make_session, id="9999-12-31-bad"),
+            session_bytes(make_session, end=253_402_300_799_999),
         )
     ]
     good = 0
@@ -103,7 +114,7 @@ def test_poison_in_every_partition_is_set_aside_and_all_good_records_arrive(
             assert row.origin.headers[1] == ("h0", b"v" * 10)
     until(lambda: sink.metric("clickstream_consumer_lag_records") == 0, 20, "no lag", sink.log)
     assert sink.metric("clickstream_dead_letters_total") == 3 * len(poison)
-    assert sink.process.poll() is None
+    assert sink.popen.poll() is None
     assert (sink.get("/readyz")[0], sink.get("/healthz")[0]) == (200, 200)
 
 
@@ -147,7 +158,18 @@ def records_like(draw, whole):
 CLICK = msgspec.json.decode(
     encode_enriched(
         EnrichedClick(
-            "e", 0, 0, 0, "2026-01-01", "u", "s", "/", "/", "home", properties={"a": 1}, joins={"j": {"b": "c"}}
+            "e",
+            0,
+            0,
+            1_767_261_600_000,
+            "2026-01-01",
+            "u",
+            "s",
+            "/",
+            "/",
+            "home",
+            properties={"a": 1},
+            joins={"j": {"b": "c"}},
         )
     )
 ) | {
@@ -184,7 +206,7 @@ SESSION = msgspec.json.decode(
 def test_fuzz_whatever_is_decoded_a_store_takes_it_or_names_it(store, pipeline, stores, open_sink):
     """Batches of damaged records beside a good one: no exception, nothing held up, the good one is always stored."""
     sink = open_sink(store)
-    decode = decoder(pipeline.names, traced=True)
+    decode = decoder(pipeline.names, kept_ms(pipeline, sink.retention), traced=True)
     good = (
         encode_enriched(msgspec.convert(CLICK | {"event_id": "good"}, EnrichedClick)),
         pipeline.names.enriched_clicks,
@@ -205,7 +227,7 @@ def test_fuzz_whatever_is_decoded_a_store_takes_it_or_names_it(store, pipeline, 
         outcome = sink.write(fit)
         assert (outcome.later, outcome.blocked, outcome.trouble) == ([], [], None)
         assert len(outcome.refused) + sum(outcome.stored.values()) + sum(outcome.known.values()) == len(fit)
-        assert fit[0] not in [(each.place, each.offset, each.value) for each in outcome.refused]
+        assert fit[0] not in [(each.partition, each.offset, each.value) for each in outcome.refused]
         tried += 1
 
     batch()
@@ -283,7 +305,8 @@ def test_an_error_that_comes_without_any_rows_too_is_no_records_fault(stores, op
     sink = open_sink("postgres")
     assert sink.write(records(make_click("before"))).stored["click"] == 1
     stores.sql(
-        "CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'XX000'; END $$"
+        "CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = "
+        "'XX000'; END $$"
     )
     stores.sql("CREATE TRIGGER break BEFORE INSERT ON clicks FOR EACH STATEMENT EXECUTE FUNCTION break()")
     with pytest.raises(psycopg.errors.InternalError_):
@@ -301,3 +324,32 @@ def test_a_request_that_elasticsearch_refuses_as_a_whole_is_halved_to_the_record
     assert (outcome.stored["click"], outcome.later, outcome.blocked) == (40, [], [])
     (refused,) = outcome.refused
     assert (refused.code, msgspec.json.decode(refused.value)["event_id"]) == ("refused_request", "x" * 600)
+
+
+def test_an_old_session_goes_on_in_its_index_and_no_index_is_made_anew_for_another(
+    pipeline, stores, records, make_session, make_click
+):
+    """Something asks every minute for years: its session has one record after the other, under the day of the first."""
+    short = msgspec.structs.replace(
+        pipeline, sinks=msgspec.structs.replace(pipeline.sinks, elasticsearch=msgspec.structs.replace(
+            pipeline.sinks.elasticsearch, retention="3d"
+        ))
+    )  # fmt: skip
+    stores.set_up("elasticsearch")
+    sink, start = make_sink("elasticsearch", short), 1_577_880_000_000  # 2020-01-01
+    now = int(time.time() * 1_000)
+    first = records(make_session("2020-01-01-a", 1, start=start, end=start), time_ms=start)
+    assert sink.write(first).stored["session"] == 1
+    hostile = [make_session(f"{iso_day(day * 86_400_000)}-b", 1) for day in range(15_000, 18_000, 10)]
+    gone = [Retraction("2019-01-01-c", 2, "2020-01-01-a"), Retraction("2020-01-01-c", 2, "2020-01-01-a")]
+    later = make_session("2020-01-01-a", 2, start=start, end=now)
+    outcome = sink.write(records(later, *hostile, *gone, make_click("new"), make_session("undated-a", 1)))
+    assert outcome.stored == {"session": 2, "retraction": 1, "click": 1}
+    assert {(each.code, each.path) for each in outcome.refused} == {("day_is_gone", "$.id")}
+    assert len(outcome.refused) == len(hostile) + 1
+    days = {
+        name.rsplit("sessions.", 1)[1] for name in stores.es.indices.get(index=f"{pipeline.names.sessions_alias}.*")
+    }
+    assert days == {"2020.01.01", "undated"}
+    assert stores.sessions("elasticsearch") == {"2020-01-01-a": 2, "undated-a": 1}
+    sink.close()

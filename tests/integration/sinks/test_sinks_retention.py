@@ -8,10 +8,10 @@ import msgspec
 import psycopg
 import pytest
 
-from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, Sinks
+from clickstream.contracts.pipeline import Sinks
 from clickstream.contracts.session_records import Retraction
 from clickstream.contracts.times import iso_day
-from clickstream.setup import set_up
+from clickstream.setup.main import set_up
 from clickstream.sinks.elasticsearch import retention
 
 STORES = ("elasticsearch", "postgres")
@@ -22,8 +22,8 @@ DAY = 86_400_000
 def short(pipeline):
     """The same pipeline with three days of retention."""
     sinks = Sinks(
-        ElasticsearchSink(url=pipeline.sinks.elasticsearch.url, retention="3d"),
-        PostgresSink(dsn=pipeline.sinks.postgres.dsn, retention="3d"),
+        msgspec.structs.replace(pipeline.sinks.elasticsearch, retention="3d"),
+        msgspec.structs.replace(pipeline.sinks.postgres, retention="3d"),
     )
     return msgspec.structs.replace(pipeline, sinks=sinks)
 
@@ -92,7 +92,7 @@ def test_only_one_process_at_a_time_applies_it_in_postgres(short, stores, open_s
 @pytest.mark.parametrize("store", STORES)
 def test_a_running_sink_applies_it_by_itself(store, short, feed, stores, start_sink, until, make_click):
     stores.set_up(store)
-    sink = start_sink(store, short, CLICKSTREAM_SINK_UPKEEP_SECONDS="1")
+    sink = start_sink(store, short, CLICKSTREAM_SINK_MAINTENANCE_SECONDS="1")
     at = int(time.time() * 1_000) - 6 * DAY
     feed.clicks([make_click("old", timestamp=at, received_at=at), make_click("new")])
     until(lambda: feed.settled(store), 60, "everything committed", sink.log)

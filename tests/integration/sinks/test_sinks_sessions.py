@@ -1,4 +1,5 @@
-"""Session records in both stores: the newest version counts, whatever order they come in, and absorbed ones never come back."""
+"""Session records in both stores: the newest version counts, whatever order they come in, and absorbed ones never come
+back."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ def test_both_stores_show_the_same_session(pipeline, stores, open_sink, records,
     assert source["duration"] == session.duration == 61_333
     assert source["funnel_steps"] == ["check.out:1", "check.out:2"]
     row = stores.sql(
-        "SELECT user_id, started_at, ended_at, duration, campaign, country, bounce, closed, funnels, merged_ids, events "
+        "SELECT user_id, started_at, ended_at, duration, campaign, country, bounce, closed, funnels, merged_ids, "
+        "events "
         "FROM sessions"
     )[0]
     moment = dt.datetime(2026, 1, 1, 10, 0, 0, 123_000, dt.UTC)
@@ -127,6 +129,17 @@ def test_both_stores_show_the_same_session(pipeline, stores, open_sink, records,
     )
     assert row[0] == session.user_id
     assert source["merged_ids"] == session.merged_ids
+
+
+def test_a_session_of_weeks_has_its_whole_duration_in_both_stores(stores, open_sink, records, make_session):
+    """Something asks every nine minutes: more milliseconds than 31 bits have."""
+    start, days = 1_767_261_600_000, 25
+    session = make_session(A, 1, start=start, end=start + days * 86_400_000, events=4_001)
+    for store in STORES:
+        assert open_sink(store).write(records(session)).stored["session"] == 1
+    (hit,) = stores.search(stores.names.sessions_alias)
+    assert hit["_source"]["duration"] == days * 86_400_000
+    assert stores.sql("SELECT duration_seconds FROM session_facts") == [(days * 86_400.0,)]
 
 
 def test_funnel_results_count_sessions_by_step_and_leave_bots_out(stores, open_sink, records, make_session):

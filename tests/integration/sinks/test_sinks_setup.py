@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from clickstream.contracts.pipeline import dump_pipeline
-from clickstream.sinks.exits import Exit
+from clickstream.setup.exit_codes import ExitCode
 
 STORES = ("elasticsearch", "postgres")
 
@@ -57,7 +57,7 @@ def test_a_schema_of_another_pipeline_is_refused_and_stays_as_it_is(setup, pipel
     other = msgspec.structs.replace(pipeline, namespace="another-team")
     for arguments in (["postgres"], ["postgres", "--drop"], ["postgres", "--retention-only"]):
         refused = setup(other, *arguments)
-        assert refused.returncode == Exit.CONFLICT, refused.stderr
+        assert refused.returncode == ExitCode.CONFLICT, refused.stderr
         assert f"belongs to pipeline it/{pipeline.name}, not to another-team/{pipeline.name}" in refused.stderr
     assert stores.sql("SELECT namespace FROM pipeline") == [("it",)]
 
@@ -68,7 +68,7 @@ def test_a_schema_that_somebody_else_made_is_refused_unless_it_is_empty(setup, p
     stores.sql(f"CREATE TABLE {schema}.precious (id int)")
     for arguments in (["postgres"], ["postgres", "--drop"]):
         refused = setup(pipeline, *arguments)
-        assert refused.returncode == Exit.CONFLICT
+        assert refused.returncode == ExitCode.CONFLICT
         assert "clickstream did not make" in refused.stderr
     stores.sql(f"DROP TABLE {schema}.precious")
     assert setup(pipeline, "postgres").returncode == 0
@@ -84,17 +84,19 @@ def test_a_newer_schema_or_template_is_left_alone_and_the_sinks_go_on(
     body = {key: value for key, value in body.items() if "date" not in key} | {"version": 999}
     stores.es.indices.put_index_template(name=name, body=body)
     for store in STORES:
-        refused = setup(pipeline, store)
-        assert refused.returncode == Exit.CONFLICT
-        assert "use a newer release" in refused.stderr
+        done = setup(pipeline, store)
+        assert done.returncode == 0, "a rollback is no failure"
+        assert "newer than this release's" in done.stdout + done.stderr
         assert sinks[store].write(records(make_click("e"))).stored["click"] == 1
+    assert stores.es.indices.get_index_template(name=name)["index_templates"][0]["index_template"]["version"] == 999
+    assert stores.sql("SELECT max(version) FROM schema_migrations") == [(999,)]
 
 
 def test_a_migration_that_was_changed_afterwards_is_noticed(setup, pipeline, stores):
     stores.set_up("postgres")
     stores.sql("UPDATE schema_migrations SET checksum = 'other'")
     refused = setup(pipeline, "postgres")
-    assert refused.returncode == Exit.CONFLICT
+    assert refused.returncode == ExitCode.CONFLICT
     assert "was changed after it was applied" in refused.stderr
 
 
@@ -122,7 +124,7 @@ def test_a_store_that_does_not_come_is_waited_for_only_so_long(store, setup, pip
     document = msgspec.json.decode(dump_pipeline(pipeline)) | {"sinks": sinks}
     away = msgspec.convert(document, type(pipeline))
     late = setup(away, store, "--timeout", "1")
-    assert late.returncode == Exit.UNREACHABLE
+    assert late.returncode == ExitCode.UNREACHABLE
     assert "waiting, " in late.stdout
     assert "gave up after 1 s" in late.stderr
     assert "hush" not in late.stdout + late.stderr
@@ -130,10 +132,10 @@ def test_a_store_that_does_not_come_is_waited_for_only_so_long(store, setup, pip
 
 def test_a_time_zone_that_is_none_and_a_store_that_is_not_wanted_are_settings_errors(setup, pipeline):
     nowhere = setup(msgspec.structs.replace(pipeline, time_zone="Mars/Olympus"), "postgres")
-    assert nowhere.returncode == Exit.SETTINGS
+    assert nowhere.returncode == ExitCode.SETTINGS
     assert "no time zone 'Mars/Olympus'" in nowhere.stderr
     none = setup(msgspec.structs.replace(pipeline, sinks=type(pipeline.sinks)()), "postgres")
-    assert none.returncode == Exit.SETTINGS
+    assert none.returncode == ExitCode.SETTINGS
     assert "has no sinks.postgres" in none.stderr
 
 

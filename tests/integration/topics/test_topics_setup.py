@@ -1,4 +1,5 @@
-"""`clickstream setup topics` on a real broker: made once, put right, refused, dropped; and producers that came first."""
+"""`clickstream setup topics` on a real broker: made once, put right, refused, dropped; and producers that came
+first."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from support.processes import clickstream
 
-from clickstream.contracts.kafka import client_config, producer_config
 from clickstream.contracts.pipeline import Kafka, Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import Topic, groups_of, topics_of
-from clickstream.sinks.exits import Exit
-from clickstream.topic_admin import LaterError, TopicAdmin, TopicError
+from clickstream.runtime.kafka import client_config, producer_config
+from clickstream.setup.exit_codes import ExitCode
+from clickstream.setup.topics import LaterError, TopicAdmin, TopicError
+from support.processes import clickstream
 
 Setup = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,7 +40,8 @@ def setup(tmp_path: Path) -> Setup:
 
 def changed(pipeline: Pipeline, **topics: dict[str, Any]) -> Pipeline:
     document = msgspec.json.decode(dump_pipeline(pipeline))
-    document["kafka"]["topics"] = topics
+    sizes = document["kafka"]["topics"]
+    document["kafka"]["topics"] = sizes | {name: sizes.get(name, {}) | size for name, size in topics.items()}
     return parse_pipeline(msgspec.json.encode(document))
 
 
@@ -48,10 +50,10 @@ def names_on(pipeline: Pipeline) -> set[str]:
     return {name for name in found if name.startswith(f"{pipeline.names.prefix}.")}
 
 
-def retention(pipeline: Pipeline, topic: str) -> str:
+def setting(pipeline: Pipeline, topic: str, name: str = "retention.ms") -> str:
     resource = ConfigResource(ResourceType.TOPIC, topic)
     admin = AdminClient(client_config(pipeline.kafka, "test"))
-    return str(admin.describe_configs([resource])[resource].result(10)["retention.ms"].value)
+    return str(admin.describe_configs([resource])[resource].result(10)[name].value)
 
 
 def consume(pipeline: Pipeline, group: str) -> Consumer:
@@ -85,7 +87,7 @@ def test_topics_are_made_once_and_their_settings_are_put_right(
     assert "raw-clicks is put right: retention.ms 604800000 → 86400000" in repaired.stdout
     assert repaired.stdout.count("is up to date") == 4
     deadline = time.monotonic() + 30  # the broker learns a moment later what the controller has accepted
-    while retention(pipeline, pipeline.names.raw_clicks) != "86400000":
+    while setting(pipeline, pipeline.names.raw_clicks) != "86400000":
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -93,10 +95,32 @@ def test_topics_are_made_once_and_their_settings_are_put_right(
 def test_another_number_of_partitions_is_refused_and_nothing_is_changed(setup: Setup, pipeline: Pipeline) -> None:
     other = changed(pipeline, rawClicks={"partitions": 5, "retention": "1d"})
     refused = setup(other)
-    assert refused.returncode == Exit.CONFLICT
+    assert refused.returncode == ExitCode.CONFLICT
     assert f"topic {pipeline.names.raw_clicks} has 3 partitions, and the pipeline says 5" in refused.stderr
     assert f"topic {pipeline.names.enricher_changelog} has 3 partitions, and the pipeline says 5" in refused.stderr
-    assert retention(pipeline, pipeline.names.raw_clicks) == "604800000"
+    assert setting(pipeline, pipeline.names.raw_clicks) == "604800000"
+
+
+def test_a_comparison_changes_nothing(setup: Setup, new_pipeline: Callable[..., Pipeline]) -> None:
+    pipeline = new_pipeline(topics=False)
+    assert setup(pipeline, "--compare").returncode == 0, "there is nothing to disagree with"
+    assert names_on(pipeline) == set()
+    assert setup(pipeline).returncode == 0
+    assert setup(changed(pipeline, rawClicks={"retention": "1d"}), "--compare").returncode == 0
+    refused = setup(changed(pipeline, rawClicks={"partitions": 5, "retention": "1d"}), "--compare")
+    assert refused.returncode == ExitCode.CONFLICT
+    assert f"topic {pipeline.names.raw_clicks} has 3 partitions, and the pipeline says 5" in refused.stderr
+    assert setting(pipeline, pipeline.names.raw_clicks) == "604800000"
+
+
+def test_another_number_of_replicas_is_refused_and_the_rest_is_put_right(setup: Setup, pipeline: Pipeline) -> None:
+    refused = setup(changed(pipeline, rawClicks={"replicas": 3, "retention": "1d"}))
+    assert refused.returncode == ExitCode.CONFLICT
+    for topic in (pipeline.names.raw_clicks, pipeline.names.enricher_changelog):
+        assert f"topic {topic} has 1 replicas, and the pipeline says 3" in refused.stderr
+        assert setting(pipeline, topic, "min.insync.replicas") == "1", "two of one replica would refuse each click"
+    assert "retention.ms 604800000 → 86400000" in refused.stdout
+    assert setup(pipeline).returncode == 0, "set back, it is what it was"
 
 
 def test_what_kafka_refuses_is_told_with_the_topic(pipeline: Pipeline) -> None:
@@ -109,7 +133,7 @@ def test_what_kafka_refuses_is_told_with_the_topic(pipeline: Pipeline) -> None:
 def test_more_replicas_than_brokers_are_waited_for(setup: Setup, new_pipeline: Callable[..., Pipeline]) -> None:
     pipeline = changed(new_pipeline(topics=False), sessions={"replicas": 3})
     late = setup(pipeline, "--timeout", "1")
-    assert late.returncode == Exit.UNREACHABLE
+    assert late.returncode == ExitCode.UNREACHABLE
     assert "waiting, " in late.stdout
     assert f"topic {pipeline.names.sessions}: " in late.stderr
     assert "eplication factor" in late.stderr
@@ -118,7 +142,7 @@ def test_more_replicas_than_brokers_are_waited_for(setup: Setup, new_pipeline: C
 def test_a_kafka_that_does_not_come_is_waited_for_only_so_long(setup: Setup, pipeline: Pipeline) -> None:
     away = msgspec.structs.replace(pipeline, kafka=Kafka("127.0.0.1:9"))
     late = setup(away, "--timeout", "6")
-    assert late.returncode == Exit.UNREACHABLE
+    assert late.returncode == ExitCode.UNREACHABLE
     assert "waiting, " in late.stdout
     assert "no answer from 127.0.0.1:9: " in late.stderr
     assert "Connection refused" in late.stderr
@@ -135,7 +159,7 @@ def test_a_drop_takes_topics_and_groups_but_nothing_from_under_a_process_or_a_ne
         consumer.close()
     try:
         refused = setup(pipeline, "--drop", "--timeout", "1")
-        assert refused.returncode == Exit.UNREACHABLE
+        assert refused.returncode == ExitCode.UNREACHABLE
         assert f"consumer group {pipeline.names.enricher_group}: " in refused.stderr
         assert len(names_on(pipeline)) == 5
     finally:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,8 +19,11 @@ from clickstream.contracts.clicks import Click, decode_click
 from clickstream.contracts.dead_letters import BadRow, bad_row
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.topic_admin import TopicAdmin
+from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
+from support.processes import Process, clickstream
+from support.topics import end_offsets
+from support.waiting import until
 
 KEY = "wk-web"
 _numbers = itertools.count(1)
@@ -40,26 +40,23 @@ class Answer:
         return msgspec.json.decode(self.body)
 
 
-class RunningApi:
+class RunningApi(Process):
     """One tracking API process; `output` is all that it has logged."""
 
-    def __init__(self, pipeline: Pipeline, folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, folder: Path, env: dict[str, str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.pipeline = pipeline
-        self._log = folder / "api.log"
-        document, port_file = folder / "pipeline.json", folder / "port"
+        document = folder / "pipeline.json"
         document.write_bytes(dump_pipeline(pipeline))
-        command = [sys.executable, "-m", "clickstream.cli", "tracking-api", "--pipeline", str(document)]
-        command += ["--host", "127.0.0.1", "--port", "0", "--port-file", str(port_file)]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=os.environ | {"CLICKSTREAM_DRAIN_SECONDS": "0"} | (env or {})
-            )
-        wait_until(port_file.exists, 30, lambda: self.output, lambda: self.process.poll() is None)
-        self.port = int(port_file.read_text())
+        command = clickstream("tracking-api", "--pipeline", str(document), "--host", host, "--port", "0")
+        command += ["--port-file", "{port_file}", "--ops-port-file", "{ops_port_file}"]
+        super().__init__("api", command, folder, {"CLICKSTREAM_DRAIN_SECONDS": "0"} | (env or {}))
+        wait_until(lambda: self.port, 120, lambda: self.output, lambda: self.popen.poll() is None)
 
     @property
     def output(self) -> str:
-        return self._log.read_text()
+        return self.log.read_text()
 
     def request(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -91,18 +88,8 @@ class RunningApi:
                 received += chunk
 
     def metrics(self) -> dict[str, float]:
-        lines = self.request("GET", "/metrics").body.decode().splitlines()
+        lines = self.get("/metrics", ops=True)[1].splitlines()
         return {name: float(value) for name, _, value in (x.rpartition(" ") for x in lines if not x.startswith("#"))}
-
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 40) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            pytest.fail(f"the tracking API did not end within {seconds} s\n{self.output}")
 
 
 class Reader:
@@ -118,10 +105,7 @@ class Reader:
 
     def new(self) -> list[Message]:
         """The records that were not read yet and are in the topic now."""
-        ends = {
-            number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=20)[1]
-            for number in self._positions
-        }
+        ends = {number: high for number, (_, high) in end_offsets(self._consumer, self._topic).items()}
         missing = sum(ends[number] - position for number, position in self._positions.items())
         if not missing:
             return []
@@ -169,18 +153,16 @@ def wait_until(
     explain: Callable[[], str] = lambda: "",
     possible: Callable[[], bool] = lambda: True,
 ) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s\n{explain()}"
-        assert possible(), f"can never be\n{explain()}"
-        time.sleep(0.02)
+    """`until`, unless it can never be."""
+    until(lambda: condition() or not possible(), "", seconds, explain=explain, every=0.02)
+    assert possible(), f"can never be\n{explain()}"
 
 
 def make_pipeline(stack: Stack, **members: object) -> Pipeline:
     document = {
         "namespace": "it",
         "name": f"api-{os.getpid()}-{next(_numbers)}",
-        "kafka": {"bootstrapServers": stack.kafka.bootstrap_servers},
+        "kafka": stack.kafka.member(),
         "sources": [
             {"name": "web", "writeKey": KEY, "allowedOrigins": ["https://shop.example"]},
             {"name": "any", "writeKey": "wk-any", "allowedOrigins": ["*"]},
@@ -197,9 +179,11 @@ def start_api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Starts tracking APIs on pipelines of their own: members of the document and `env` as arguments."""
     running: list[RunningApi] = []
 
-    def start(env: dict[str, str] | None = None, servers: Stack | None = None, **members: object) -> RunningApi:
+    def start(
+        env: dict[str, str] | None = None, servers: Stack | None = None, host: str = "127.0.0.1", **members: object
+    ) -> RunningApi:
         pipeline = make_pipeline(servers or stack, **members)
-        running.append(RunningApi(pipeline, tmp_path_factory.mktemp("api"), env))
+        running.append(RunningApi(pipeline, tmp_path_factory.mktemp("api"), env, host))
         return running[-1]
 
     yield start

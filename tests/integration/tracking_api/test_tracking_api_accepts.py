@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from clickstream.contracts.times import parse_rfc3339
+from clickstream.runtime.listening import EVERYWHERE
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/130.0 Safari/537.36"
 GIF = b"GIF89a"
@@ -57,13 +58,19 @@ def test_clicks_of_a_pipeline_that_groups_by_session_are_keyed_by_session(start_
 
 
 FORMS = [
-    ("as text/plain with the key in the query, like a beacon", {"Content-Type": "text/plain;charset=UTF-8"}, "?key=wk-web", bytes),
+    ("as text/plain with the key in the query, like a beacon", {"Content-Type": "text/plain;charset=UTF-8"},
+     "?key=wk-web", bytes),
     ("with a charset", {"Content-Type": 'Application/JSON; charset="utf-8"', "X-Write-Key": "wk-web"}, "", bytes),
-    ("compressed", {"Content-Type": "application/json", "Content-Encoding": "gzip", "X-Write-Key": "wk-web"}, "", gzip.compress),
-    ("with identity", {"Content-Type": "application/json", "Content-Encoding": "Identity", "X-Write-Key": "wk-web"}, "", bytes),
-    ("with a byte order mark", {"Content-Type": "application/json", "X-Write-Key": "wk-web"}, "", lambda body: b"\xef\xbb\xbf" + body),
-    ("with space around", {"Content-Type": "application/json", "X-Write-Key": "wk-web"}, "", lambda body: b"\r\n " + body + b"\n"),
-    ("from an allowed page", {"Content-Type": "text/plain", "Origin": "https://shop.example"}, "?a=b&key=wk%2Dweb", bytes),
+    ("compressed", {"Content-Type": "application/json", "Content-Encoding": "gzip", "X-Write-Key": "wk-web"}, "",
+     gzip.compress),
+    ("with identity", {"Content-Type": "application/json", "Content-Encoding": "Identity", "X-Write-Key": "wk-web"},
+     "", bytes),
+    ("with a byte order mark", {"Content-Type": "application/json", "X-Write-Key": "wk-web"}, "",
+     lambda body: b"\xef\xbb\xbf" + body),
+    ("with space around", {"Content-Type": "application/json", "X-Write-Key": "wk-web"}, "",
+     lambda body: b"\r\n " + body + b"\n"),
+    ("from an allowed page", {"Content-Type": "text/plain", "Origin": "https://shop.example"}, "?a=b&key=wk%2Dweb",
+     bytes),
     ("from any page", {"Content-Type": "text/plain", "Origin": "null"}, "?key=wk-any", bytes),
     ("from a server", {"Content-Type": "application/json", "X-Write-Key": "wk-server"}, "", bytes),
 ]  # fmt: skip
@@ -81,6 +88,55 @@ def test_an_event_may_come(api, clicks, event, headers, query, form, batch):
     assert [click.event_id for click in clicks.clicks()] == [sent["event_id"]]
 
 
+@pytest.mark.parametrize(
+    ("version", "header", "body"),
+    [
+        ("1.0", b"Content-Length: %d", b"%b"),
+        ("1.1", b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d", b"%b"),
+        ("1.1", b"Host: x\r\nTransfer-Encoding: chunked\r\nX-Length: %d", b"1\r\n{\r\n%x\r\n%b\r\n0\r\n\r\n"),
+    ],
+    ids=["HTTP/1.0 without Host", "asking first", "in chunks"],
+)
+def test_an_event_may_come_by_any_http(api, clicks, event, version, header, body):
+    text = msgspec.json.encode(event())
+    sent = body % (len(text) - 1, text[1:]) if b"%x" in body else body % text
+    head = f"POST /v1/events?key=wk-web HTTP/{version}\r\nContent-Type: text/plain\r\nConnection: close\r\n".encode()
+    answer = api.raw(head + header % len(text) + b"\r\n\r\n" + sent)
+    assert b" 202 Accepted\r\n" in answer
+    assert len(clicks.clicks()) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "kept"),
+    [
+        (b"user_id=dGVzdA==", "user_id", "dGVzdA=="),
+        (b"page=%2Fa%2Bb+c%20d", "page", "/a+b c d"),
+        (b"title=caf%C3%A9", "title", "café"),
+        (b"title=100%", "title", "100%"),
+        (b"title=%zz", "title", "%zz"),
+        (b"title=a%2525b", "title", "a%25b"),
+        (b"page=/D%C3%BCfte/index16.html", "page", "/Düfte/index16.html"),
+    ],
+)
+def test_a_value_of_a_pixel_is_decoded_once(api, clicks, query, field, kept):
+    names = (
+        ("event_id", "e"),
+        ("timestamp", "2026-01-31T08:30:00Z"),
+        ("user_id", "u"),
+        ("session_id", "s"),
+        ("page", "/"),
+    )
+    rest = "&".join(f"{name}={value}" for name, value in names if name != field)
+    answer = api.request("GET", f"/v1/pixel.gif?key=wk-web&{query.decode()}&{rest}")
+    assert (answer.status, answer.headers["content-type"], answer.headers["cache-control"]) == (
+        200,
+        "image/gif",
+        "no-store",
+    )
+    [click] = clicks.clicks()
+    assert getattr(click, field) == kept
+
+
 FIELDS = [
     ("a lone surrogate", rb'"title":"cut \ud83d here"', {"title": "cut \ufffd here"}),
     ("a surrogate pair", rb'"title":"\ud83d\ude00"', {"title": "\U0001f600"}),
@@ -90,11 +146,15 @@ FIELDS = [
     ("NUL in a property's name", rb'"properties":{"a\u0000":"\u0000"}', {"properties": {"a\ufffd": "\ufffd"}}),
     ("null for what is optional", b'"title":null,"type":null,"properties":null,"sent_at":null,"ip":null', {}),
     ("an empty referrer", b'"referrer":"","title":"","type":"","user_agent":""', {}),
-    ("an unknown scalar", b'"plan":"pro","age":7,"ok":true,"none":null', {"properties": {"plan": "pro", "age": 7, "ok": True, "none": None}}),
-    ("an unknown object", b'"cart": { "items" : [1, "x\\u0000"] }', {"properties": {"cart": '{"items":[1,"x\ufffd"]}'}}),
-    ("an unknown field whose name is taken", b'"a":1,"properties":{"a":2,"_a":3}', {"properties": {"a": 2, "_a": 3, "__a": 1}}),
+    ("an unknown scalar", b'"plan":"pro","age":7,"ok":true,"none":null', {"properties": {"plan": "pro", "age": 7,
+                                                                                         "ok": True, "none": None}}),
+    ("an unknown object", b'"cart": { "items" : [1, "x\\u0000"] }',
+     {"properties": {"cart": '{"items":[1,"x\ufffd"]}'}}),
+    ("an unknown field whose name is taken", b'"a":1,"properties":{"a":2,"_a":3}', {"properties": {"a": 2, "_a": 3,
+                                                                                                   "__a": 1}}),
     ("16 levels", b'"deep":' + b"[" * 15 + b"]" * 15, {"properties": {"deep": "[" * 15 + "]" * 15}}),
-    ("the largest integers", b'"properties":{"a":9223372036854775807,"b":-9223372036854775808}', {"properties": {"a": 2**63 - 1, "b": -(2**63)}}),
+    ("the largest integers", b'"properties":{"a":9223372036854775807,"b":-9223372036854775808}',
+     {"properties": {"a": 2**63 - 1, "b": -(2**63)}}),
     ("a large float", b'"properties":{"a":1e300}', {"properties": {"a": 1e300}}),
     ("a leap second", b'"sent_at":"2026-06-30T23:59:60Z"', {"sent_at": parse_rfc3339("2026-07-01T00:00:00Z")}),
     ("a long user agent is cut", b'"user_agent":"' + "é".encode() * 600 + b'"', {"user_agent": "é" * 512}),
@@ -165,7 +225,7 @@ def test_head_answers_as_get_does_and_records_nothing(api, clicks, letters, even
     assert (head.status, bad.status, unknown.status) == (200, 422, 403)
     assert head.headers.keys() == get.headers.keys()
     assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
-    for path in ("/healthz", "/readyz", "/tracker.js", "/docs"):
+    for path in ("/healthz", "/readyz", "/tracker.js"):
         get, head = api.request("GET", path), api.request("HEAD", path)
         assert (head.status, head.headers["content-length"], head.body) == (200, get.headers["content-length"], b"")
 
@@ -195,7 +255,8 @@ def test_the_header_is_the_visitors_user_agent_only_where_a_browser_sent_it(api,
 SECRET = "https://user:S3cret@host/"
 WITH_SECRETS = {
     "page": SECRET, "referrer": SECRET, "title": f"see {SECRET}", "type": SECRET, "user_agent": f"bot (+{SECRET})",
-    "properties": {"a": SECRET, SECRET: 1, "b": "/?u=https%3A%2F%2Fuser%3AS3cret%40host"}, "unknown": {"deep": [SECRET]},
+    "properties": {"a": SECRET, SECRET: 1, "b": "/?u=https%3A%2F%2Fuser%3AS3cret%40host"},
+    "unknown": {"deep": [SECRET]},
 }  # fmt: skip
 
 
@@ -258,7 +319,8 @@ def apis_by_proxies(start_api, read):
 
     def get(proxies):
         if tuple(proxies) not in started:
-            api = start_api(trackingApi={"trustedProxies": proxies})
+            # As in a pod, on one socket for both families: a peer of IPv4 is written as IPv6.
+            api = start_api(host=EVERYWHERE, trackingApi={"trustedProxies": proxies})
             started[tuple(proxies)] = (api, read(api, "raw_clicks"))
         return started[tuple(proxies)]
 

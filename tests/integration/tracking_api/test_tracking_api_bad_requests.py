@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import threading
 import time
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
@@ -141,6 +143,12 @@ REQUESTS = [
         body=ev(),
         headers=keyed(Content_Type="application/json; charset=utf-16"),
     ),
+    Bad(
+        "Latin-1 that says so",
+        "unsupported_media_type",
+        body=raw('"title":"@"').replace(b"@", b"Caf\xe9"),
+        headers=keyed(Content_Type="application/json; charset=iso-8859-1"),
+    ),
     Bad("a brotli body", "unsupported_encoding", body=b"canary", headers=keyed(Content_Encoding="br")),
     Bad("gzip twice", "unsupported_encoding", body=gzip.compress(GZIP), headers=keyed(Content_Encoding="gzip, gzip")),
     Bad("gzip that is none", "malformed_gzip", body=b"canary", headers=keyed(Content_Encoding="gzip")),
@@ -178,6 +186,8 @@ REQUESTS = [
     Bad("single quotes", "malformed_json", body=b"{'canary': 1}"),
     Bad("a comment", "malformed_json", body=b"/* canary */" + ev()),
     Bad("two values", "malformed_json", body=ev() + ev()),
+    Bad("a value on each line", "malformed_json", body=ev() + b"\n" + ev() + b"\n"),
+    Bad("Latin-1 that does not say so", "malformed_json", body=raw('"title":"@"').replace(b"@", b"Caf\xe9")),
     Bad("bytes that are not UTF-8", "malformed_json", body=raw('"title":"@"').replace(b"@", b"\xff\xfe")),
     Bad("an encoded surrogate", "malformed_json", body=raw('"title":"\ud800"')),
     Bad("UTF-16", "malformed_json", body=ev().decode().encode("utf-16")),
@@ -206,10 +216,14 @@ REQUESTS = [
     Bad("an object as title", "wrong_type", "$.title", ev(title={})),
     Bad("a number as ip", "wrong_type", "$.ip", ev(ip=2130706433)),
     Bad("a list as user_agent", "wrong_type", "$.user_agent", ev(user_agent=[])),
+    Bad("NUL in an event_id", "bad_character", "$.event_id", ev(event_id="a\0X")),
+    Bad("NUL in a user_id", "bad_character", "$.user_id", ev(user_id="a\0X")),
+    Bad("half an emoji in an event_id", "bad_character", "$.event_id", ev(event_id="@").replace(b"@", rb"a\ud800X")),
+    Bad("half an emoji in a session_id", "bad_character", "$.session_id", ev(session_id="@").replace(b"@", rb"\ude00")),
     Bad("a long event_id", "too_long", "$.event_id", ev(event_id="e" * 65)),
     Bad("an event_id that is long in bytes", "too_long", "$.event_id", ev(event_id="é" * 33)),
     Bad("a long user_id", "too_long", "$.user_id", ev(user_id="u" * 257)),
-    Bad("an id that is too long once NUL is replaced", "too_long", "$.user_id", ev(user_id="\0" * 86)),
+    Bad("a type that is too long once NUL is replaced", "too_long", "$.type", ev(type="\0" * 86)),
     Bad("a long session_id", "too_long", "$.session_id", ev(session_id="s" * 257)),
     Bad("a long page", "too_long", "$.page", ev(page="/" * 2049)),
     Bad("a long type", "too_long", "$.type", ev(type="t" * 257)),
@@ -245,6 +259,16 @@ REQUESTS = [
     ),
     Bad("a negative one, unknown field", "integer_out_of_range", "$.*", raw('"canary":-9223372036854775809')),
     Bad("a number beyond all floats", "number_out_of_range", body=raw('"properties":{"canary":1e999}')),
+    Bad(
+        "an exponent of a hundred digits",
+        "number_out_of_range",
+        body=raw(f'"properties":{{"canary":0.4e00{"9" * 100}}}'),
+    ),
+    Bad(
+        "a number beyond all floats as time",
+        "number_out_of_range",
+        body=ev().replace(b'"2026-01-31T08:30:00Z"', b"1e400"),
+    ),
     Bad("17 levels", "too_deep", "$.*", raw(f'"canary":{nested(16)}')),
     Bad("thousands of levels", "too_deep", body=raw(f'"canary":{nested(9_000)}')),
     Bad("an event over 32 KiB", "event_too_large", body=ev(canary="x" * 32_768)),
@@ -258,6 +282,7 @@ REQUESTS = [
         target="/v1/events/batch",
     ),
     Bad("an event instead of a batch", "missing_field", "$.events", ev(), target="/v1/events/batch"),
+    Bad("a batch that is null", "wrong_type", body=b"null", target="/v1/events/batch"),
     Bad("events null", "wrong_type", "$.events", b'{"events":null}', target="/v1/events/batch"),
     Bad("events an object", "wrong_type", "$.events", j({"events": GOOD}), target="/v1/events/batch"),
     Bad("no events", "empty_batch", "$.events", b'{"events":[]}', target="/v1/events/batch"),
@@ -317,6 +342,12 @@ REQUESTS = [
         body=b'{"sent_at":null,"events":[' + ev() + b'],"sent_at":null}',
         target="/v1/events/batch",
     ),
+    Bad(
+        "a batch with NaN between two good events",
+        "malformed_json",
+        body=b'{"events":[' + b",".join([ev(), raw('"score":NaN'), ev()]) + b"]}",
+        target="/v1/events/batch",
+    ),
     Bad("no batch and no JSON", "malformed_json", body=b'["canary",]', target="/v1/events/batch"),
     Bad("an empty batch and more", "malformed_json", body=b'{"events":[]}canary', target="/v1/events/batch"),
     # Pixels; the write key is not part of the dead letter.
@@ -344,6 +375,24 @@ REQUESTS = [
         "$.page",
         letter=PIXEL[:-7].encode(),
         target=f"/v1/pixel.gif?key=wk-web&{PIXEL[:-7]}",
+        method="GET",
+        headers={},
+    ),
+    Bad(
+        "a pixel whose page is only in the Referer",
+        "missing_field",
+        "$.page",
+        letter=PIXEL[:-7].encode(),
+        target=f"/v1/pixel.gif?key=wk-web&{PIXEL[:-7]}",
+        method="GET",
+        headers={"Referer": "https://shop.example/canary"},
+    ),
+    Bad(
+        "a pixel whose ampersands are HTML",
+        "missing_field",
+        "$.timestamp",
+        letter=PIXEL.replace("&", "&amp;").encode(),
+        target=f"/v1/pixel.gif?key=wk-web&{PIXEL.replace('&', '&amp;')}",
         method="GET",
         headers={},
     ),
@@ -407,8 +456,10 @@ def test_the_table_has_its_size_and_no_name_twice():
 
 @pytest.mark.parametrize("bad", REQUESTS, ids=lambda bad: bad.name)
 def test_a_bad_request_gets_its_status_and_its_dead_letter(api, letters, clicks, bad):
+    before = refusals(api)
     answer = api.request(bad.method, bad.target, bad.body, bad.headers)
 
+    assert refusals(api) - before == Counter({bad.code: 1})
     assert (answer.status, answer.json["error"]["code"], answer.json["error"]["path"]) == (
         STATUS[Code(bad.code)],
         bad.code,
@@ -416,6 +467,7 @@ def test_a_bad_request_gets_its_status_and_its_dead_letter(api, letters, clicks,
     ), answer
     assert b"canary" not in answer.body
     assert not any("canary" in value for value in answer.headers.values())
+    assert bad.code == "not_found" or answer.headers["cache-control"] == "no-store"
     expected = bad.body if bad.letter is ORIGINAL else bad.letter
     rows = letters.letters()
     assert [(row.original, row.stage, row.code, row.path) for row in rows] == (
@@ -527,6 +579,8 @@ def test_a_small_request_that_is_made_to_be_expensive_keeps_nobody_waiting(api, 
     [
         ("one read with a head that is too long", b"GET / HTTP/1.1\r\nX: " + b"x" * 120_000 + b"\r\n\r\n", b"431"),
         ("headers without an end", b"GET /v1/pixel.gif HTTP/1.1\r\nX: " + b"x" * 70_000, b"431"),
+        ("a whole head that is a little too long", b"GET / HTTP/1.1\r\nX: " + b"x" * 65_536 + b"\r\n\r\n", b"431"),
+        ("an address that is too long", b"GET /v1/pixel.gif?" + b"x" * 65_536 + b" HTTP/1.1\r\n\r\n", b"431"),
         ("many headers", b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 9_000, b"431"),
         ("no HTTP", b"canary canary canary\r\n\r\n", b"400"),
         ("a path that is not ASCII", b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
@@ -538,17 +592,55 @@ def test_a_small_request_that_is_made_to_be_expensive_keeps_nobody_waiting(api, 
         ("a negative length", b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
         (
             "a bad chunk",
-            b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Write-Key: wk-web\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            (
+                b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Write-Key: wk-web\r\nContent-Type: "
+                b"text/plain\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+            ),
             b"400",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_hardly_http_is_refused_and_the_connection_closed(api, name, sent, status):
+    before = refusals(api)
     received = api.raw(sent, 5)
 
     assert received.startswith(b"HTTP/1.1 " + status + b" "), received[:100]
     assert b"canary" not in received
+    code = {b"400": "malformed_request", b"431": "head_too_large"}[status]
+    assert refusals(api) - before == Counter({code: 1})
+    assert "canary" not in api.output
+
+
+def test_a_head_that_stops_coming_is_counted(api):
+    before = refusals(api)
+    assert api.raw(b"GET /healthz HTTP/1.1\r\nHost", 20).startswith(b"HTTP/1.1 408 ")
+    assert refusals(api) - before == Counter({"head_timeout": 1})
+
+
+def test_requests_that_a_browser_does_not_even_send_are_counted(api):
+    before = refusals(api)
+    assert api.request("OPTIONS", "/v1/events?key=wk-web", headers={"Origin": "https://canary.example"}).status == 403
+    assert refusals(api) - before == Counter({"origin_not_allowed": 1})
+
+
+def test_refused_requests_leave_nothing_in_the_log(api):
+    before = api.output
+    websocket = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n\r\n"
+    for path, status in ((b"/ws", b"404"), (b"/v1/events", b"405"), (b"/healthz", b"200")):
+        received = api.raw(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + websocket + b"\x81\x85frames", 5)
+        assert received.startswith(b"HTTP/1.1 " + status)
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b"\r\nconnection: close\r\n" in received
+    api.raw(b"no HTTP\r\n\r\n", 5)
+    assert api.request("POST", "/v1/events/").status == 404
+    assert api.output == before
+
+
+def refusals(api) -> Counter[str]:
+    """How often requests were refused so far, by code."""
+    counted = ((re.match(r'clickstream_events_rejected_total\{.*code="(\w+)"', x), n) for x, n in api.metrics().items())
+    return Counter({found[1]: int(times) for found, times in counted if found})
 
 
 def test_a_client_that_hangs_up_in_its_body_leaves_no_trace_and_no_error(api, letters, clicks):

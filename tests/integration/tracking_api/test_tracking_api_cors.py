@@ -6,30 +6,30 @@ import pytest
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 
-# (Origin, key, status of a POST, whether the page may read the answer)
+# (Origin, key, status of a POST, who may read the answer)
 POSTS = [
-    (None, "wk-web", 202, False),
-    (SHOP, "wk-web", 202, True),
-    (OTHER, "wk-web", 403, False),
-    (OTHER, "wk-any", 202, True),
-    ("null", "wk-any", 202, True),
-    (SHOP, "wk-server", 403, False),
-    (None, "wk-server", 202, False),
-    (SHOP, None, 401, True),
-    (SHOP, "unknown", 403, True),
-    ("https://SHOP.example", "wk-web", 403, False),
-    ("https://shop.example:8443", "wk-web", 403, False),
-    ("", "wk-web", 403, False),
+    (None, "wk-web", 202, None),
+    (SHOP, "wk-web", 202, SHOP),
+    (OTHER, "wk-web", 403, "*"),
+    (OTHER, "wk-any", 202, OTHER),
+    ("null", "wk-any", 202, "null"),
+    (SHOP, "wk-server", 403, "*"),
+    (None, "wk-server", 202, None),
+    (SHOP, None, 401, SHOP),
+    (SHOP, "unknown", 403, SHOP),
+    ("https://SHOP.example", "wk-web", 403, "*"),
+    ("https://shop.example:8443", "wk-web", 403, "*"),
+    ("", "wk-web", 403, "*"),
 ]
 
 
-@pytest.mark.parametrize(("origin", "key", "status", "readable"), POSTS)
-def test_a_page_may_send_and_read_when_the_source_of_its_key_allows_it(api, event, origin, key, status, readable):
+@pytest.mark.parametrize(("origin", "key", "status", "readers"), POSTS)
+def test_a_page_may_send_when_its_keys_source_allows_it_and_read_why_not(api, event, origin, key, status, readers):
     headers = {} if origin is None else {"Origin": origin}
     answer = api.post(event(), f"/v1/events?key={key}" if key else "/v1/events", X_Write_Key="", **headers)
 
     assert answer.status == status, answer
-    assert answer.headers.get("access-control-allow-origin") == (origin if readable else None)
+    assert answer.headers.get("access-control-allow-origin") == readers
     assert "access-control-allow-credentials" not in answer.headers
     assert ("vary" in answer.headers) == (origin is not None)
 

@@ -1,4 +1,5 @@
-"""A real tracking API with a country database that changes under it: countries by whole addresses, and collection goes on."""
+"""A real tracking API with a country database that changes under it: countries by whole addresses, and collection goes
+on."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ GOOD = {"event_id": "e", "timestamp": "2026-01-31T08:30:00Z", "user_id": "u", "s
 fuzz = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 texts = st.text(max_size=12) | st.just(CANARY) | st.sampled_from(["", "\0", "\ud83d", "1e999", "2026-01-31T08:30:00Z"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12)  # fmt: skip
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+                      max_leaves=12)  # fmt: skip
 events = st.fixed_dictionaries(
     {},
     optional={name: values | st.just(GOOD.get(name, "")) for name in FIELDS} | {"properties": values, CANARY: values},
@@ -82,6 +83,29 @@ def test_no_body_upsets_it(api, body, target):
     is_described(api.post(body, target), target)
 
 
+calls = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(["messageId", "anonymousId", "groupId", "previousId", "traits", CANARY], values)
+    | {"type": st.sampled_from(["track", "page", "identify", CANARY]), "userId": values | st.just("u")}
+    | {"event": texts, "context": values, "properties": values, "timestamp": values | st.just(GOOD["timestamp"])},
+)
+call_batches = st.fixed_dictionaries(
+    {"batch": st.lists(calls | values, max_size=5) | values}, optional={"sentAt": values, "context": values}
+)
+
+
+@fuzz
+@given(
+    body=calls.map(json_of) | call_batches.map(json_of) | spoiled() | st.binary(max_size=100),
+    path=st.sampled_from(["/v1/track", "/v1/page", "/v1/identify", "/v1/group", "/v1/alias", "/v1/batch"]),
+)
+def test_no_call_of_segments_api_upsets_it(api, body, path):
+    answer = api.post(body, path)
+    is_described(answer, path)
+    if "code" in answer.json:
+        assert answer.json["code"] in DOCUMENT["paths"][path]["post"]["responses"][str(answer.status)]["description"]
+
+
 @fuzz
 @given(body=batches.map(json_of) | spoiled(), compress=st.booleans(), cut=st.integers(0, 6))
 def test_no_batch_upsets_it(api, body, compress, cut):
@@ -93,7 +117,8 @@ def test_no_batch_upsets_it(api, body, compress, cut):
 
 
 @fuzz
-@given(pairs=st.lists(st.tuples(st.sampled_from([*FIELDS, "properties", "key", CANARY]), st.binary(max_size=20) | st.just(CANARY.encode())), max_size=12))  # fmt: skip
+@given(pairs=st.lists(st.tuples(st.sampled_from([*FIELDS, "properties", "key", CANARY]), st.binary(max_size=20)
+                                | st.just(CANARY.encode())), max_size=12))  # fmt: skip
 def test_no_pixel_upsets_it(api, pairs):
     query = "&".join(f"{name}={quote(value)}" for name, value in pairs)
     get = api.request("GET", f"/v1/pixel.gif?key=wk-web&{query}")
@@ -104,8 +129,10 @@ def test_no_pixel_upsets_it(api, pairs):
 @fuzz
 @given(
     headers=st.dictionaries(
-        st.sampled_from(["Content-Type", "Content-Encoding", "Origin", "X-Forwarded-For", "Forwarded", "Sec-Fetch-Site", "Cookie", "Traceparent", "Sec-GPC", "User-Agent"]),
-        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30) | st.just(CANARY),
+        st.sampled_from(["Content-Type", "Content-Encoding", "Origin", "X-Forwarded-For", "Forwarded",
+                         "Sec-Fetch-Site", "Cookie", "Traceparent", "Sec-GPC", "User-Agent"]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+        | st.just(CANARY),
     )
 )  # fmt: skip
 def test_no_header_upsets_it(api, headers):
@@ -127,6 +154,7 @@ def finite(value: object) -> bool:
 
 # Events as the description allows them.
 some = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
+ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=16)
 moments = st.integers(0, MAX_MS).map(iso_time) | st.sampled_from(["2026-01-31T08:30:00+14:00", "2026-06-30T23:59:60Z"])
 flat = (
     st.none()
@@ -136,7 +164,7 @@ flat = (
     | some
 )
 described_events = st.fixed_dictionaries(
-    {"event_id": some, "timestamp": moments, "user_id": some, "session_id": some, "page": some},
+    {"event_id": ids, "timestamp": moments, "user_id": ids, "session_id": ids, "page": some},
     optional={
         "type": some, "sent_at": moments, "referrer": some, "title": some, "user_agent": some, "ip": some,
         "properties": st.dictionaries(some, flat, max_size=8), "unknown": values.filter(finite),
@@ -155,7 +183,10 @@ def test_what_the_description_allows_is_accepted(api, sent, target):
 
 
 @fuzz
-@given(junk=st.binary(max_size=120) | st.text(max_size=60).map(lambda text: f"GET /{text} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()))  # fmt: skip
+@given(
+    junk=st.binary(max_size=120)
+    | st.text(max_size=60).map(lambda text: f"GET /{text} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+)
 def test_no_bytes_upset_it(api, junk):
     answer = api.raw(junk + b"\r\n\r\n", 0.2)
     assert not answer.startswith(b"HTTP/1.1 5"), answer

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
+from clickstream.contracts.topics import topics_of
+from clickstream.setup.topics import LaterError, TopicAdmin, TopicError
 from devstack import Stack
 
 
@@ -73,6 +78,28 @@ def test_while_kafka_is_dead_events_are_answered_with_503_and_afterwards_accepte
     assert api.stop() == 0
 
 
+def test_while_the_brokers_are_frozen_nobody_waits_long_and_afterwards_all_is_well(start_api, read, own_kafka, event):
+    """Connections stay open and nothing is answered: only time tells."""
+    api = start_api(servers=own_kafka)
+    assert api.post(event(event_id="before")).status == 202
+    os.kill(own_kafka.kafka.pid, signal.SIGSTOP)
+    try:
+        for number in range(3):
+            started = time.monotonic()
+            assert api.post(event(event_id=f"frozen-{number}")).status == 503
+            assert time.monotonic() - started < 10
+    finally:
+        os.kill(own_kafka.kafka.pid, signal.SIGCONT)
+    deadline = time.monotonic() + 60
+    while api.post(event(event_id="after")).status == 503:
+        assert time.monotonic() < deadline, api.output
+    # What was answered with 503 may have got through; whoever sends it again changes nothing.
+    again = [f"frozen-{number}" for number in range(3)]
+    assert [api.post(event(event_id=event_id)).status for event_id in again] == [202] * 3
+    assert {click.event_id for click in read(api, "raw_clicks").clicks()} == {"before", "after", *again}
+    assert "Traceback" not in api.output
+
+
 def test_an_api_that_starts_before_kafka_is_ready_and_accepts_once_kafka_is_there(
     start_api, own_kafka, event, tmp_path
 ):
@@ -89,6 +116,41 @@ def test_an_api_that_starts_before_kafka_is_ready_and_accepts_once_kafka_is_ther
             assert time.monotonic() < deadline, api.output
     finally:
         assert api.stop() == 0
+
+
+def test_a_topic_that_is_created_anew_after_a_restart_of_the_brokers_gets_a_new_client(
+    start_api, read, own_kafka, event
+):
+    """Its leader epochs are lower than those that the old client knows. Nothing that is accepted is missing from it."""
+    api = start_api(servers=own_kafka)
+    assert api.post(event(event_id="before")).status == 202
+    own_kafka.kafka.stop()
+    own_kafka.kafka.start()
+    topics = {topic.name: topic for topic in topics_of(api.pipeline)}
+    name = api.pipeline.names.raw_clicks
+    admin = AdminClient({"bootstrap.servers": own_kafka.kafka.bootstrap_servers})
+    admin.delete_topics([name])[name].result()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            TopicAdmin(api.pipeline.kafka).create([topics[name]])
+            break
+        except (TopicError, LaterError):  # it is being deleted
+            assert time.monotonic() < deadline
+    accepted: list[str] = []
+    while "was created anew" not in api.output or len(accepted) < 20:
+        event_id = f"after-{len(accepted)}"
+        if api.post(event(event_id=event_id)).status == 202:
+            accepted.append(event_id)
+        assert time.monotonic() < deadline, api.output
+    for number in range(20):
+        assert api.post(event(event_id=f"new-client-{number}")).status == 202
+    stored = {click.event_id for click in read(api, "raw_clicks").clicks()}
+    # What was accepted a moment before the deletion was seen may have gone into the old topic.
+    assert stored >= {*accepted[-10:], *(f"new-client-{number}" for number in range(20))}
+    assert "before" not in stored
+    assert "Traceback" not in api.output
+    assert api.stop() == 0
 
 
 def test_a_full_queue_is_answered_with_503_and_nothing_else_is_lost(start_api, read, event):

@@ -1,4 +1,5 @@
-"""What cannot be written refuses only what belongs there: a topic that is gone, that lacks replicas, or that takes less."""
+"""What cannot be written refuses only what belongs there: a topic that is gone, that lacks replicas, or that takes
+less."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from clickstream.contracts.dead_letters import KEPT_BYTES
-from clickstream.tracking_api.partitioner import partition_of
+from clickstream.tracking_api.availability import partition_of
+from support.waiting import until
 
 
 @pytest.fixture
@@ -42,13 +44,7 @@ def create(admin, topic: str, partitions: int) -> None:
             return error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS  # its removal is still under way
         return True
 
-    until(created, 30)
-
-
-def until(answer, seconds: float, api=None) -> None:
-    deadline = time.monotonic() + seconds
-    while not answer():
-        assert time.monotonic() < deadline, api and api.output
+    until(created, seconds=30)
 
 
 def test_without_dead_letters_only_what_is_refused_gets_503_and_good_clicks_go_on_at_full_speed(
@@ -58,7 +54,7 @@ def test_without_dead_letters_only_what_is_refused_gets_503_and_good_clicks_go_o
     letters = api.pipeline.names.dead_letters
     assert api.post({"canary": 1}).status == 422
     delete(admin, letters)
-    until(lambda: api.post({"canary": 1}).status == 503, 30, api)
+    until(lambda: api.post({"canary": 1}).status == 503, seconds=30, explain=lambda: api.output)
 
     slowest = 0.0
     bad: list[int] = []
@@ -91,7 +87,7 @@ def test_without_dead_letters_only_what_is_refused_gets_503_and_good_clicks_go_o
     assert stored == {"a", "b", *(f"good-{number}" for number in range(300))}
 
     create(admin, letters, 1)
-    until(lambda: api.post({"canary": 1}).status == 422, 60, api)
+    until(lambda: api.post({"canary": 1}).status == 422, seconds=60, explain=lambda: api.output)
     again = api.post({"events": [{"canary": 1}, 17]}, "/v1/events/batch")
     assert (again.status, again.json["accepted"], len(again.json["rejected"])) == (422, 0, 2)
     assert "Traceback" not in api.output
@@ -102,7 +98,7 @@ def test_without_the_topic_of_clicks_they_get_503_and_what_is_refused_does_not(s
     clicks = api.pipeline.names.raw_clicks
     assert api.post(event()).status == 202
     delete(admin, clicks)
-    until(lambda: api.post(event()).status == 503, 30, api)
+    until(lambda: api.post(event()).status == 503, seconds=30, explain=lambda: api.output)
     answer = api.post({"events": [event(), {"canary": 1}]}, "/v1/events/batch")
     assert (answer.status, answer.json["accepted"], answer.json["unstored"]) == (503, 0, [0])
     assert [rejected["index"] for rejected in answer.json["rejected"]] == [1]
@@ -113,7 +109,7 @@ def test_without_the_topic_of_clicks_they_get_503_and_what_is_refused_does_not(s
     assert [letter.code for letter in read(api, "dead_letters").letters()] == ["missing_field"] * 6
 
     create(admin, clicks, 3)
-    until(lambda: api.post(event(event_id="after")).status == 202, 60, api)
+    until(lambda: api.post(event(event_id="after")).status == 202, seconds=60, explain=lambda: api.output)
     for number in range(20):
         assert api.post(event(user_id=f"u-{number}")).status == 202
     assert "after" in {click.event_id for click in read(api, "raw_clicks").clicks()}
@@ -146,7 +142,7 @@ def test_a_topic_that_takes_less_than_ours_refuses_for_good(start_api, read, eve
     names = api.pipeline.names
     configure(admin, names.raw_clicks, max_message_bytes="2000")
     noise = random.Random(1).randbytes(9_000).hex()  # what does not compress
-    until(lambda: api.post(event(title=noise[:8_000])).status == 413, 30, api)
+    until(lambda: api.post(event(title=noise[:8_000])).status == 413, seconds=30, explain=lambda: api.output)
     refused = api.post({"events": [event(title=noise[:8_000], user_id="x")]}, "/v1/events/batch")
     assert (refused.status, refused.json["rejected"][0]["code"]) == (422, "record_too_large")
     kept = read(api, "dead_letters").letters()
@@ -155,7 +151,7 @@ def test_a_topic_that_takes_less_than_ours_refuses_for_good(start_api, read, eve
     configure(admin, names.dead_letters, max_message_bytes="2000")
     bad = {"canary": noise[:8_000]}
     lost = 'clickstream_dead_letters_refused_total{stage="collect"}'
-    until(lambda: api.post(bad).status == 422 and api.metrics()[lost] > 0, 30, api)
+    until(lambda: api.post(bad).status == 422 and api.metrics()[lost] > 0, seconds=30, explain=lambda: api.output)
     answer = api.post(bad)
     assert (answer.status, answer.json["error"]["code"]) == (422, "missing_field"), "not 503: it would be so for ever"
     assert "raise its max.message.bytes" in api.output
@@ -163,7 +159,7 @@ def test_a_topic_that_takes_less_than_ours_refuses_for_good(start_api, read, eve
 
 
 def test_keys_go_to_the_partitions_that_the_api_expects(start_api, read, event, stack):
-    kafka = {"bootstrapServers": stack.kafka.bootstrap_servers, "topics": {"rawClicks": {"partitions": 12}}}
+    kafka = stack.kafka.member() | {"topics": {"rawClicks": {"partitions": 12}}}
     api = start_api(kafka=kafka)
     events = [event(user_id=f"{'ü' * (number % 7)}user {number}") for number in range(200)]
     assert api.post({"events": events}, "/v1/events/batch").json["accepted"] == 200

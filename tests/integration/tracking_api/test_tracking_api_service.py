@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -9,25 +10,39 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cramjam
 import pytest
 
 from clickstream.contracts.pipeline import dump_pipeline
+from clickstream.tracking_api.script import FILES
 
 
-def test_it_is_alive_and_ready(api):
-    assert api.request("GET", "/healthz").status == 200
-    assert api.request("GET", "/readyz").status == 200
-
-
-def test_the_trackers_script_may_be_loaded_and_cached_by_any_page(api):
-    answer = api.request("GET", "/tracker.js")
+@pytest.mark.parametrize("path", FILES)
+def test_the_trackers_scripts_may_be_loaded_and_cached_by_any_page(api, path):
+    answer = api.request("GET", path)
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
-    assert len(answer.body) < 8_192
-    again = api.request("GET", "/tracker.js", headers={"If-None-Match": answer.headers["etag"]})
+    again = api.request("GET", path, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status, again.body) == (304, b"")
+
+
+def test_the_trackers_script_is_compressed_for_whoever_takes_it(api):
+    plain = api.request("GET", "/tracker.js")
+    for accepted, coding, decode in (
+        ("gzip, deflate, br, zstd", "br", lambda body: bytes(cramjam.brotli.decompress(body))),
+        ("gzip;q=1.0, br;q=0", "gzip", gzip.decompress),
+        ("identity", None, bytes),
+    ):
+        answer = api.request("GET", "/tracker.js", headers={"Accept-Encoding": accepted})
+        assert answer.headers.get("content-encoding") == coding
+        assert answer.headers["vary"] == "accept-encoding"
+        assert decode(answer.body) == plain.body
+        again = api.request(
+            "GET", "/tracker.js", headers={"Accept-Encoding": accepted, "If-None-Match": answer.headers["etag"]}
+        )
+        assert again.status == 304
 
 
 def test_no_answer_names_the_server(api):
@@ -35,7 +50,7 @@ def test_no_answer_names_the_server(api):
 
 
 def test_the_description_lists_exactly_the_routes_that_exist(api):
-    document = api.request("GET", "/openapi.json").json
+    document = json.loads(api.get("/openapi.json", ops=True)[1])
     for path, methods in document["paths"].items():
         for method in ("get", "post", "put"):
             status = api.request(method.upper(), path).status
@@ -43,11 +58,25 @@ def test_the_description_lists_exactly_the_routes_that_exist(api):
 
 
 def test_the_documentation_page_loads_nothing_from_elsewhere(api):
-    page = api.request("GET", "/docs")
-    assert page.status == 200
-    assert b"/v1/events/batch" in page.body
-    assert not re.search(rb"(src|href)=.?(https?:)?//", page.body)
-    assert api.request("GET", "/redoc").status == 404
+    status, page = api.get("/docs", ops=True)
+    assert status == 200
+    assert "/v1/events/batch" in page
+    assert not re.search(r"(src|href)=.?(https?:)?//", page)
+
+
+def test_what_is_not_for_the_public_is_on_the_ops_port_only(api):
+    for path in ("/metrics", "/docs", "/openapi.json"):
+        assert api.get(path, ops=True)[0] == 200
+        for method in ("GET", "HEAD", "POST"):
+            assert api.request(method, path).status == 404
+        assert api.request("GET", f"{path}/").status == 404
+    for path in ("/redoc", "/v1", "/v1/metrics"):
+        assert api.request("GET", path).status == 404
+    assert "clickstream_producer_queue_records" in api.get("/metrics", ops=True)[1]
+
+
+def test_both_ports_say_whether_it_is_ready(api):
+    assert [api.get(path, ops=ops) for path in ("/healthz", "/readyz") for ops in (False, True)] == [(200, "ok\n")] * 4
 
 
 def test_logs_say_where_it_listens_and_hold_no_key(api):
@@ -79,12 +108,17 @@ def test_a_wrong_setting_ends_the_start_with_one_clear_line(tmp_path, change, me
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_port_that_is_taken_ends_the_start(api, tmp_path):
+def test_a_port_that_is_taken_ends_the_start(api, tmp_path, monkeypatch):
     path = tmp_path / "pipeline.json"
     path.write_bytes(dump_pipeline(api.pipeline))
     ended = _run("--pipeline", str(path), "--host", "127.0.0.1", "--port", str(api.port))
     assert ended.returncode == 1
-    assert "cannot listen" in ended.stderr
+    assert f"cannot listen on 127.0.0.1:{api.port}" in ended.stderr
+    monkeypatch.setenv("CLICKSTREAM_OPS_HOST", "127.0.0.1")
+    monkeypatch.setenv("CLICKSTREAM_OPS_PORT", str(api.ops_port))
+    ended = _run("--pipeline", str(path), "--host", "127.0.0.1", "--port", "0")
+    assert ended.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{api.ops_port}" in ended.stderr
 
 
 def test_a_write_key_can_come_from_a_file(start_api, tmp_path, event):

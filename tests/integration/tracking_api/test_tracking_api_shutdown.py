@@ -12,6 +12,8 @@ import time
 import msgspec
 import pytest
 
+from support.waiting import until
+
 HEADERS = {"X-Write-Key": "wk-web", "Content-Type": "application/json"}
 
 
@@ -55,23 +57,16 @@ class Visitors:
                 connection.close()
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_on_sigterm_it_turns_unready_first_and_every_request_gets_its_whole_answer(start_api, read, event):
     api = start_api(env={"CLICKSTREAM_DRAIN_SECONDS": "2"})
     visitors = Visitors(api, event)
     until(lambda: len(visitors.accepted) > 200)
 
-    api.process.send_signal(signal.SIGTERM)
-    until(lambda: api.request("GET", "/readyz").status == 503, 2)
+    api.send(signal.SIGTERM)
+    until(lambda: api.request("GET", "/readyz").status == 503, seconds=2)
     meanwhile = len(visitors.accepted)
     draining = api.post(event(event_id="while draining"))
-    until(lambda: len(visitors.accepted) > meanwhile, 2)  # unready, but serving on
+    until(lambda: len(visitors.accepted) > meanwhile, seconds=2)  # unready, but serving on
     visitors.stop.set()  # as a load balancer does that has seen the process turn unready
     visitors.join()
 
@@ -88,7 +83,8 @@ def test_what_was_acknowledged_is_in_kafka_however_suddenly_the_process_ends(sta
     api = start_api()
     visitors = Visitors(api, event)
     until(lambda: len(visitors.accepted) > 200)
-    status = api.stop(number)
+    api.send(number)
+    status = api.popen.wait(40)
     visitors.join()
 
     assert status == (-9 if number is signal.SIGKILL else 0)
@@ -104,7 +100,7 @@ def test_a_request_whose_body_is_still_coming_is_finished(start_api, read, event
     with socket.create_connection(("127.0.0.1", api.port), timeout=20) as connection:
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:20])
         assert api.request("GET", "/healthz").status == 200  # by now the head has been read
-        api.process.send_signal(signal.SIGTERM)
+        api.send(signal.SIGTERM)
         until(lambda: "draining" in api.output)
         time.sleep(1.5)  # longer than idle connections are given
         connection.sendall(body[20:])

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clickstream.contracts.dead_letters import KEPT_BYTES, BadRow, Origin, bad_row
+from clickstream.contracts.times import MAX_MS
 from clickstream.contracts.topics import RECORD_BYTES
 
 ORIGIN = Origin("t", 3, 2**62, b"user", (("traceparent", b"00-x"), ("empty", None)))
@@ -61,8 +62,8 @@ sizes = st.integers(0, 3_000_000)
 def test_no_input_makes_a_letter_that_the_topic_refuses(
     value: int, key: int, header: int, headers: int, reason: int
 ) -> None:
-    origin = Origin("t" * 249, 2**31, 2**63 - 1, b"k" * key, (("n" * (header // 2), b"h" * header),) * headers)
-    row = BadRow(b"v" * value, "sink-elasticsearch", "c" * 64, "€" * reason, "$" * reason, 2**53, origin=origin)
+    origin = Origin("t" * 249, 2**31 - 1, 2**63 - 1, b"k" * key, (("n" * (header // 2), b"h" * header),) * headers)
+    row = BadRow(b"v" * value, "sink-elasticsearch", "c" * 64, "€" * reason, "$" * reason, MAX_MS, origin=origin)
     size = len(row.value()) + sum(len(name) + len(content) + 10 for name, content in row.headers())
     assert size < RECORD_BYTES - 1_000
     bad_row(row.value(), row.headers())

@@ -12,9 +12,9 @@ import pytest
 
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.names import Names
-from clickstream.contracts.pipeline import dump_pipeline, load_pipeline, parse_pipeline, read_pipeline
-from clickstream.contracts.settings import read_process_settings
+from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline, read_pipeline
 from clickstream.contracts.topics import topics_of
+from clickstream.runtime.settings import load_pipeline, read_process_settings
 
 MINIMAL: dict[str, Any] = {"namespace": "team", "name": "shop", "kafka": {"bootstrapServers": "kafka:9092"}}
 
@@ -50,6 +50,11 @@ def test_a_minimal_document_has_sane_defaults() -> None:
         ({"enricher": {"groupBy": "ip"}}, "not user_id or session_id"),
         ({"enricher": {"joins": [{"name": "p", "topic": "t", "page": "/products/*"}]}}, "exactly one {key}"),
         ({"sources": [{"name": "web"}, {"name": "web"}]}, "sources: the name 'web' is used twice"),
+        ({"sources": [{"name": "web", "limits": {"source": {}}}]}, "sources[0].limits.source"),
+        (
+            {"sources": [{"name": "web", "limits": {"address": {"eventsPerSecond": 9, "burst": 499}}}]},
+            "sources[0].limits.address.burst",
+        ),
         ({"funnels": [{"name": "f", "steps": []}]}, "funnels"),
         ({"funnels": [{"name": "f", "steps": [{"name": "s", "page": "/" * 1_025}]}]}, "funnels[0].steps[0].page"),
         ({"funnels": [{"name": f"{n}", "steps": [{"name": "s", "page": "/"}]} for n in range(65)]}, "funnels"),
@@ -57,6 +62,13 @@ def test_a_minimal_document_has_sane_defaults() -> None:
         ({"enricher": {"pageCategories": [{"name": "c", "page": "/"}] * 257}}, "pageCategories"),
         ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"partitions": 0}}}}, "partitions"),
         ({"kafka": {"bootstrapServers": "k", "topics": {"rawClicks": {"retention": "x"}}}}, "rawClicks.retention"),
+        ({"kafka": {"bootstrapServers": "k", "topics": {"sessions": {"retention": "0s"}}}}, "at least 1h and at most"),
+        ({"sinks": {"postgres": {"retention": "999999999d"}}}, "sinks.postgres.retention: at least 1h"),
+        (
+            {"sinks": {"elasticsearch": {"url": "http://e", "retention": "59m59s"}}},
+            "sinks.elasticsearch.retention: at l",
+        ),
+        ({"enricher": {"lateAfter": "36501d"}}, "enricher.lateAfter: at least 0s and at most 36500d"),
     ],
 )
 def test_a_wrong_document_is_refused_with_the_fields_name(members: dict[str, Any], message: str) -> None:

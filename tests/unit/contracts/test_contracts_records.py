@@ -76,6 +76,15 @@ def test_sessions_and_retractions_are_read_back_as_they_were_written() -> None:
         decode_session(b"x", None, None)
 
 
+@pytest.mark.parametrize("opened", [b'{"a":', b"["], ids=["objects", "lists"])
+def test_no_depth_of_json_ends_a_reader_of_records(opened: bytes) -> None:
+    value = opened * 3_000 + b"1" + {b"[": b"]"}.get(opened, b"}") * 3_000
+    wrapped = b'{"a":' + value + b"}"
+    assert isinstance(decode_click(wrapped, 5), BadRow)
+    with pytest.raises(msgspec.DecodeError):
+        decode_session(b"2026-01-31-ab", wrapped, None)
+
+
 def test_a_session_id_tells_its_storage_day() -> None:
     assert storage_day_of("2026-01-31-0a1b") == "2026-01-31"
     assert storage_day_of("undated-0a1b") == "undated"

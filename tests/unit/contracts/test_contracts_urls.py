@@ -106,7 +106,8 @@ def test_of_any_url_its_credentials_are_cut_and_the_rest_is_kept(scheme, user, p
 
 
 pieces = st.lists(
-    st.sampled_from(["://", ":", "/", "@", "%3A", "%2F", "%40", "%25", "25", "2F", "\\", "\\/", "\\u0040", "a", " ", "?", "&", '"', "é"]),
+    st.sampled_from(["://", ":", "/", "@", "%3A", "%2F", "%40", "%25", "25", "2F", "\\", "\\/", "\\u0040", "a", " ",
+                     "?", "&", '"', "é"]),
     max_size=14,
 ).map("".join)  # fmt: skip
 
@@ -126,5 +127,5 @@ def test_bytes_that_are_no_text_are_only_left_out_of_too(data):
     kept = bytes_without_credentials(data)
     rest = iter(data)
     assert all(byte in rest for byte in kept)
-    if b"//" not in data and b"2f" not in data.lower():
+    if b"/" not in data and b"2f" not in data.lower():
         assert kept == data

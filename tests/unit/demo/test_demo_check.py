@@ -7,11 +7,11 @@ import pytest
 
 from clickstream.contracts.session_records import Session
 from clickstream.simulator.ledger import Entry, State
-from devstack.demo.check import check
-from devstack.demo.check_sessions import Rules
-from devstack.demo.document import BROWSER, SIMULATED
-from devstack.demo.stored import Stored, StoredClick
-from devstack.demo.verdict import Verdict
+from demo.check import check
+from demo.check_sessions import Rules
+from demo.document import BROWSER, SIMULATED
+from demo.stored import Stored, StoredClick
+from demo.verdict import Verdict
 
 GAP_MS = 60_000
 RULES = Rules(gap_ms=GAP_MS, grace_ms=GAP_MS)

@@ -1,21 +1,29 @@
 """The demo's smaller parts: settings, folder, ledger tail, metrics, children."""
 
 import json
+import shutil
+import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from clickstream.contracts.clicks import Click
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
 from clickstream.simulator.ledger import LedgerWriter, State
-from devstack.demo.children import Child, ChildDiedError, Family, end_leftovers
-from devstack.demo.document import BROWSER, SIMULATED, demo_pipeline, demo_topics, write_key
-from devstack.demo.home import Home
-from devstack.demo.ledger_tail import LedgerTail
-from devstack.demo.metrics import parse_metrics, values
-from devstack.demo.processes import PRODUCTS
-from devstack.demo.settings import read_settings
+from clickstream.tracking_api.requests import decode_body
+from clickstream.tracking_api.validation.event import RequestContext, parse_event
+from demo.children import Family, end_leftovers
+from demo.document import BROWSER, SIMULATED, demo_pipeline, demo_topics, write_key
+from demo.latency import LedgerTail
+from demo.metrics import parse_metrics, values
+from demo.processes import PRODUCTS
+from demo.screen import addresses
+from demo.settings import Home, read_settings
+from devstack.child import Child, ChildDiedError
 from devstack.errors import DevstackError
 
 
@@ -146,7 +154,7 @@ def test_a_child_that_is_asked_whether_it_is_ready_and_dies_instead_is_reported(
     family = Family(home)
     child = family.start("sink", ["-c", "raise SystemExit(1)"])
     with pytest.raises(ChildDiedError, match="sink"):
-        child.wait_ready("/readyz", lambda: False)
+        child.wait_ready()
     family.end_all()
 
 
@@ -184,3 +192,35 @@ def wait_for_log(child: Child, word: str) -> None:
     while word not in child.last_words():
         assert time.monotonic() < deadline, child.last_words()
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_command_that_sends_a_click_sends_one_that_is_accepted():
+    received = []
+
+    class Recorder(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    pipeline = demo_pipeline("d", "60s", "k:9092", "http://e:9200", "postgresql://p:5432/d")
+    with HTTPServer(("127.0.0.1", 0), Recorder) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        api = f"http://127.0.0.1:{server.server_port}"
+        shown = addresses(pipeline, api, "http://shop", None, {"tracking-api": 1}).plain
+        (command,) = (line.strip() for line in shown.splitlines() if f"curl {api}/v1/events" in line)
+        try:
+            subprocess.run(["bash", "-c", command], check=True, timeout=20, capture_output=True)
+        finally:
+            server.shutdown()
+            serving.join()
+
+    ((headers, body),) = received
+    assert headers["x-write-key"] == write_key(pipeline, BROWSER)
+    text = decode_body(body, headers["content-type"].encode(), b"")
+    assert isinstance(parse_event(text, RequestContext(source=BROWSER, received_at=int(time.time() * 1000))), Click)

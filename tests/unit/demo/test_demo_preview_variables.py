@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devstack.preview.variables import Range, Variables, duration_ms, moment_ms, sql_macros
+from preview.variables import Range, Variables, duration_ms, moment_ms, sql_macros
 
 DASHBOARD = {
     "templating": {

@@ -1,11 +1,11 @@
 """The live view fits its screen, whatever the figures are."""
 
+import json
+
 from rich.console import Console
 
-from devstack.demo.report import json_line, verdict_panel
-from devstack.demo.snapshot import Numbers, Snapshot, Stage
-from devstack.demo.verdict import Verdict
-from devstack.demo.view import plain_line, render
+from demo.verdict import Verdict, failed_line, json_line, verdict_panel
+from demo.view import Numbers, Snapshot, Stage, plain_line, render
 
 HUGE = Numbers(
     page_views=123_456_789,
@@ -77,6 +77,13 @@ def test_the_last_line_has_exactly_the_promised_fields():
         '"lost": 0, "duplicated": 0, "phantom": 0, "dead_letters": 1, "sessions": 2, '
         '"p50_click_to_store_ms": 800.0, "p95_click_to_store_ms": 1200.0}'
     )
+
+
+def test_a_run_that_ended_before_the_check_claims_nothing():
+    line = json.loads(failed_line("the enricher ended"))
+    assert line.pop("error") == "the enricher ended"
+    assert {*line} == {*json.loads(json_line({}, Verdict(), None, None, None))}
+    assert {*line.values()} == {None}
 
 
 def test_a_red_verdict_shows_what_is_wrong():

@@ -54,7 +54,7 @@ def test_a_secure_broker_has_no_plain_listener_for_clients(security: Security, t
 def test_a_home_with_plain_servers_does_not_become_secure_by_itself(tmp_path: Path) -> None:
     settings = Settings.from_environment({}, home=tmp_path)
     StateFile(tmp_path).write("postgres", Record({"postgres": 1}, None, "postgresql://x"))
-    with pytest.raises(StateError, match=r"postgres of .* has been plain so far; begin anew with --wipe"):
+    with pytest.raises(StateError, match=r"postgres of .* was created without TLS; create it anew with --wipe"):
         Stack.up(services=("kafka",), secure=True, settings=settings)
     with pytest.raises(StateError, match="devstack up --secure"):
         _ = Stack(settings).security

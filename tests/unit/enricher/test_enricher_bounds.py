@@ -11,15 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clickstream.contracts.clicks import Click, decode_enriched
+from clickstream.contracts.clicks import Click, EnrichedClick, encode_enriched
 from clickstream.contracts.dead_letters import BadRow
-from clickstream.contracts.geoip import no_country
 from clickstream.contracts.pipeline import Enricher, Join, Kafka, PageCategory, Pipeline
 from clickstream.contracts.topics import RECORD_BYTES
-from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.flow import Flow
 from clickstream.enricher.join_rows import MAX_ROW, MAX_WRITTEN, read_key, read_row
 from clickstream.enricher.validation import MAX_RECORD
+from clickstream.runtime.geoip import no_country
+from support.records import decode_enriched
 
 ROOM = RECORD_BYTES - 2_048
 """What a record's value may have: its key, a traceparent and Kafka's own frame take less than the rest."""
@@ -55,8 +55,8 @@ FLOW = Flow(PIPELINE, no_country, dict.fromkeys(NAMES, EveryKey()))  # type: ign
 
 def enriched(value: bytes) -> bytes | BadRow:
     draft = FLOW.enrich(value, NOW)
-    if isinstance(draft, Draft):
-        return draft.encode("2026-01-31-" + "f" * 32, late=True)
+    if isinstance(draft, EnrichedClick):
+        return encode_enriched(draft.finish("2026-01-31-" + "f" * 32, late=True))
     assert draft.value() == value[: len(draft.value())]
     return draft
 
@@ -172,7 +172,7 @@ def test_a_hostile_click_with_the_largest_rows_is_enriched_or_refused(
     changes: dict[str, object], escaped: bool, record_time: int | None
 ) -> None:
     value = json.dumps(CLICK | changes, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
-    assert isinstance(FLOW.enrich(value, record_time), Draft | BadRow)
+    assert isinstance(FLOW.enrich(value, record_time), EnrichedClick | BadRow)
     found = enriched(value)
     assert isinstance(found, BadRow) or len(found) <= ROOM
 

@@ -155,11 +155,29 @@ def test_a_record_that_cannot_be_decoded_is_counted_and_the_others_are_restored(
 
 
 def written(state: PartitionState, key: bytes = b"u") -> list[Record]:
-    return key_records(key, state.keys[key], state.horizon_minute)
+    return key_records(key, state.keys[key], state.horizon_minute(state.stream_time))
+
+
+def test_a_key_without_sessions_has_something_that_the_release_before_can_keep() -> None:
+    """That release takes the latest of a key's ids for the time until which it keeps it, and ends where there is
+    none."""
+    state = empty()
+    state.apply(b"u", click_at(NOW), 0)
+    state.stream_time = NOW + GAP + GRACE
+    state.applied = 0
+    state.close_due(1)
+    assert state.keys[b"u"].sessions == []
+    (record,) = written(state)
+    offset, sessions, legacy, *_ = msgspec.msgpack.decode(record[1])
+    assert (offset, sessions) == (0, [])
+    assert max(legacy.values()) == NOW // event_ids.MINUTE_MS
+    after = replayed(record).keys[b"u"]
+    assert (len(after.ids), after.legacy_until) == (1, -1), "and it is none of our ids"
 
 
 def test_a_busy_user_costs_a_few_hundred_bytes_a_click_and_comes_back_whole() -> None:
-    """20 clicks a second for 20 minutes, each a chunk of its own: the worst case for what is written again and again."""
+    """20 clicks a second for 20 minutes, each a chunk of its own: the worst case for what is written again and
+    again."""
     state, log, count = empty(), [], 20 * 60 * 20
     for number in range(count):
         state.apply(b"u" * 36, click_at(NOW + number * 50, f"0b6e3b1e-6a57-4c2c-9a4f-{number:012}"), number)

@@ -1,4 +1,5 @@
-"""What anybody can send costs time in proportion to its size: each decoder, matcher and fold on its worst input, once and four times as long.
+"""What anybody can send costs time in proportion to its size: each decoder, matcher and fold on its worst input, once
+and four times as long.
 
 Four times as long may cost five times as much (sixteen times is what a quadratic step takes). Processor time of this
 thread, the least of several tries, so that a busy machine does not count.
@@ -16,7 +17,6 @@ import msgspec
 import pytest
 
 from clickstream.contracts.clicks import Click, decode_click, encode_click
-from clickstream.contracts.geoip import no_country
 from clickstream.contracts.pages import key_finder, matcher, split_page
 from clickstream.contracts.pipeline import Enricher, Funnel, FunnelStep, Join, Kafka, PageCategory, Pipeline
 from clickstream.enricher.enrichments.bot import names_itself_bot
@@ -31,11 +31,13 @@ from clickstream.enricher.flow import Flow
 from clickstream.enricher.funnels import FunnelBook, add_hit, furthest_step, merge_hits
 from clickstream.enricher.join_rows import MAX_ROW, read_row
 from clickstream.enricher.validation import MAX_RECORD, validate
+from clickstream.runtime.geoip import no_country
 
 WORST = 5.0
 TRIES = 5
 RECORD_SIZE = MAX_RECORD // 8
-"""Four times that stays below what the allocator takes from the system anew each time, which costs more when it is busy."""
+"""Four times that stays below what the allocator takes from the system anew each time, which costs more when it is
+busy."""
 AGENT = AgentParser()
 CLICK = msgspec.to_builtins(Click("e", 1_769_860_800_000, "u", "s", "/", 1_769_860_800_000))
 
@@ -218,7 +220,7 @@ def test_views_of_a_funnel_are_folded_in_proportion_to_their_number(step: Callab
         for view in views:
             add_hit(hits, view)
         merge_hits(hits, hits)
-        furthest_step(hits)
+        furthest_step(hits, 3)
 
     assert growth(fold, lambda size: [(step(n), n % 3) for n in range(size)], 500) <= WORST
 

@@ -15,8 +15,10 @@ class Enricher:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.next = {0: 10, 1: 10}
+        self.last = {0: 0, 1: 0}
         self.progress = Progress(
-            lambda: [(partition, offset, 0) for partition, offset in self.next.items()],
+            lambda: [(partition, offset, self.last[partition]) for partition, offset in self.next.items()],
+            lambda: self.now,
             lambda: self.now,
         )
         self.progress.assigned()
@@ -99,3 +101,21 @@ def test_a_partition_that_moved_away_is_forgotten(enricher: Enricher) -> None:
     enricher.progress.assigned()
     enricher.seconds(LATE, {1: 9_999}, moving=(1,))
     assert enricher.progress.stuck() is None
+
+
+def test_what_waits_is_not_older_than_the_last_moment_without_lag(enricher: Enricher) -> None:
+    """A partition that nobody writes to for hours has processed its last record long ago."""
+
+    def seconds() -> list[float | None]:
+        return [behind for _, _, behind in enricher.progress.lag()]
+
+    enricher.progress.seen_ends({0: 1_000, 1: 10})
+    assert seconds() == [None, 0.0], "nothing of the first was processed yet: how old it is nobody knows"
+    enricher.last = {0: 940_000, 1: 100_000}  # ms
+    assert seconds() == [60.0, 0.0]
+    enricher.now += 5
+    enricher.progress.seen_ends({0: 1_000, 1: 11})
+    assert seconds() == [65.0, 5.0]
+    enricher.progress.revoked()
+    enricher.progress.seen_ends({0: 1_000, 1: 11})
+    assert seconds() == [65.0, 905.0]

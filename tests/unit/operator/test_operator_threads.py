@@ -9,13 +9,13 @@ FIRST_USE = """
 import sys, threading
 sys.setswitchinterval(1e-6)
 from support.golden import pipeline_of
-from clickstream_operator.document import build_document, checked
+from clickstream_operator.document import build_document, parse_document
 resource = pipeline_of("full")
 gate = threading.Barrier(8)
 def work():
     gate.wait()
     for _ in range(5):
-        checked(build_document("web", "shop", resource.spec()))
+        parse_document(build_document("web", "shop", resource.spec()))
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()

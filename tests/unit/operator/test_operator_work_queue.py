@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from clickstream_operator.work_queue import Key, WorkQueue
+from clickstream_operator.naming import Key
+from clickstream_operator.work_queue import WorkQueue
 
 KEY: Key = ("web", "shop")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.resources
 import json
 import os
@@ -85,6 +86,14 @@ def test_the_contracts_that_the_operator_reads_need_msgspec_only():
     # msgspec takes typing_extensions where it is there.
     foreign = {name for name in found if not name.startswith("_")} - {"sitecustomize", "typing_extensions"}
     assert foreign == {"clickstream", "msgspec"}
+
+
+@pytest.mark.parametrize("script", ["apps/shop/server.py", "images/live.py"])
+def test_what_runs_beside_the_packages_needs_nothing_that_is_installed(script):
+    tree = ast.parse((ROOT / script).read_text())
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
 def test_there_is_an_image_of_each():

@@ -6,13 +6,13 @@ import re
 
 import pytest
 import yaml
+
+from generate import ROOT
 from support.crd_schema import given_fields, pipeline_errors, spec_fields
 from support.resources import of_kind, one_of_kind, pods, restricted_violations
 
-from generate import ROOT
-
 MANIFESTS = ROOT / "manifests"
-EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
+EXAMPLES = [MANIFESTS / "examples" / name for name in ("full.yaml", "minimal.yaml")]
 
 
 def resources(path):
@@ -55,10 +55,11 @@ def test_the_minimal_example_is_short_and_finds_all_it_needs(dependencies):
     assert len(text.splitlines()) <= 30
     pipeline = one_of_kind(resources(MANIFESTS / "examples" / "minimal.yaml"), "ClickstreamPipeline")["spec"]
     kafka = one_of_kind(dependencies, "Kafka")
-    assert pipeline["kafka"]["strimzi"] == {"cluster": kafka["metadata"]["name"]}
+    named = kafka["metadata"]
+    assert pipeline["kafka"]["strimzi"] == {"cluster": named["name"], "namespace": named["namespace"]}
     listeners = {listener["port"] for listener in kafka["spec"]["kafka"]["listeners"]}
     host, _, port = pipeline["kafka"]["bootstrapServers"].partition(":")
-    assert host == f"{kafka['metadata']['name']}-kafka-bootstrap"
+    assert host == f"{named['name']}-kafka-bootstrap.{named['namespace']}"
     assert int(port) in listeners
     services = {one["metadata"]["name"] for one in of_kind(dependencies, "Service")}
     assert re.fullmatch(r"http://(\S+):9200", pipeline["sinks"]["elasticsearch"]["url"])[1] in services
@@ -84,10 +85,14 @@ def test_the_dependencies_pass_the_restricted_standard(dependencies):
 
 
 def test_the_dependencies_agree_with_each_other(dependencies):
-    (namespace,) = of_kind(dependencies, "Namespace")
-    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    namespaces = {one["metadata"]["name"]: one["metadata"]["labels"] for one in of_kind(dependencies, "Namespace")}
+    for labels in namespaces.values():
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     for one in dependencies:
-        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == namespace["metadata"]["name"]
+        of_kafka = one["kind"].startswith("Kafka")  # a namespace that is deleted takes its topics along
+        wanted = "kafka" if of_kafka else "clickstream"
+        assert wanted in namespaces
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == wanted
     labels = [
         one["spec"]["template"]["metadata"]["labels"] for one in dependencies if "template" in one.get("spec", {})
     ]
@@ -109,6 +114,26 @@ def test_grafanas_sidecars_look_for_the_labels_that_pipelines_put(dependencies):
     dashboards = spec["dashboards"]["properties"]
     expected = dashboards["labels"]["default"] | dashboards["datasources"]["properties"]["labels"]["default"]
     containers = one_of_kind(dependencies, "Deployment")["spec"]["template"]["spec"]["containers"]
-    environments = [{one["name"]: one["value"] for one in box["env"]} for box in containers]
+    environments = [{one["name"]: one.get("value") for one in box["env"]} for box in containers]
     assert {env["LABEL"]: env["LABEL_VALUE"] for env in environments if "LABEL" in env} == expected
     assert [env["FOLDER_ANNOTATION"] for env in environments if "FOLDER_ANNOTATION" in env] == ["grafana_folder"]
+
+
+def test_grafana_and_its_sidecar_have_the_administrator_from_one_secret(dependencies):
+    keys = one_of_kind([one for one in of_kind(dependencies, "Secret") if "grafana" in str(one)], "Secret")[
+        "stringData"
+    ]
+    containers = one_of_kind(dependencies, "Deployment")["spec"]["template"]["spec"]["containers"]
+    taken = {
+        box["name"]: {
+            one["name"]: one["valueFrom"]["secretKeyRef"]["key"] for one in box["env"] if "secretKeyRef" in str(one)
+        }
+        for box in containers
+    }
+    assert taken == {
+        "grafana": {"GF_SECURITY_ADMIN_USER": "username", "GF_SECURITY_ADMIN_PASSWORD": "password"},
+        "dashboards": {},
+        "datasources": {"REQ_USERNAME": "username", "REQ_PASSWORD": "password"},
+    }
+    assert keys.keys() == {"username", "password"}
+    assert not any("envFrom" in box for box in containers)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.resources import of_kind
-from support.tiltfile import ROOT, run_tiltfile
 
 from clickstream.simulator.settings import read_settings
+from support.resources import of_kind
+from support.tiltfile import ROOT, run_tiltfile
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def names(asked):
 
 
 def test_the_images_are_built_from_files_and_stages_that_exist_and_are_used(asked):
-    used = str(asked.resources)
+    used, live = str(asked.resources), (ROOT / "images" / "live.py").read_text()
     assert len(asked.calls["docker_build"]) == 2
     for build in asked.calls["docker_build"]:
         dockerfile = (ROOT / build["dockerfile"]).read_text()
@@ -43,6 +43,7 @@ def test_the_images_are_built_from_files_and_stages_that_exist_and_are_used(aske
             assert target.parent == Path("/tmp/live")
             assert f"PYTHONPATH={target.parent}" in dockerfile
             assert source.name == target.name  # the package's own name
+            assert f'"{source.name}"' in re.search(r"^PACKAGES = .*$", live, re.MULTILINE)[0]
 
 
 def test_every_workload_has_a_group_and_every_name_a_workload(asked, workloads):
@@ -83,6 +84,44 @@ def test_resources_wait_for_what_exists_and_come_in_pipeline_order(asked):
             assert group[dependency] <= group[name]
 
 
+def test_nothing_is_applied_before_its_namespace_and_its_definition_are_there(asked, workloads):
+    """Tilt applies several groups at once, and does not apply one again that the API server has refused."""
+    calls = [*asked.calls["k8s_resource"], *asked.calls["local_resource"]]
+    groups = {call.get("new_name") or call.get("workload") or call["name"]: call for call in calls}
+
+    def with_those_before(name):
+        return {name}.union(*map(with_those_before, groups[name].get("resource_deps", [])))
+
+    def group_of(one):
+        """Where Tilt puts it: where it is listed, to the workload of its name, or a Service to that of its selector."""
+        name, kind = one["metadata"]["name"], one["kind"]
+        for group, call in groups.items():
+            if f"{name}:{kind.lower()}" in call.get("objects", []) or workloads.get(call.get("workload")) == one:
+                return group
+        (owner,) = (
+            each["metadata"]["name"]
+            for each in workloads.values()
+            if "template" in each["spec"]
+            and one["spec"]["selector"].items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        )
+        return owner
+
+    namespaces = {one["metadata"]["name"]: group_of(one) for one in of_kind(asked.resources, "Namespace")}
+    definitions = {
+        one["spec"]["group"]: group_of(one) for one in of_kind(asked.resources, "CustomResourceDefinition")
+    } | {"kafka.strimzi.io": "strimzi"}
+    assert namespaces.keys() == {"clickstream", "clickstream-system", "kafka"}
+    for one in asked.resources:
+        wanted = {
+            namespaces.get(one["metadata"].get("namespace")),
+            definitions.get(one["apiVersion"].partition("/")[0]),
+        } - {None}
+        assert wanted <= with_those_before(group_of(one)), one["metadata"]
+    for call in asked.calls["local_resource"]:
+        named = re.findall(r"(?:-n|--namespace) (\S+)", call.get("cmd", ""))
+        assert {namespaces[name] for name in named if name in namespaces} <= with_those_before(call["name"])
+
+
 def test_forwarded_ports_are_ports_of_the_container(asked, workloads):
     forwarded = []
     for call in asked.calls["k8s_resource"]:
@@ -95,6 +134,8 @@ def test_forwarded_ports_are_ports_of_the_container(asked, workloads):
             forwarded.append(local)
     mapped = [port["hostPort"] for port in mappings()]
     assert len(forwarded + mapped) == len({*forwarded, *mapped})
+    # Not the ones that everything else on a laptop has, nor those that systems give to connections (from 32768 on).
+    assert all(10_000 < port < 32_768 for port in forwarded + mapped)
 
 
 def mappings():
@@ -114,6 +155,8 @@ def test_the_cluster_is_the_one_that_kind_config_makes(asked):
     config = yaml.safe_load((ROOT / "kind-config.yaml").read_text())
     assert config["apiVersion"] == "kind.x-k8s.io/v1alpha4"
     assert [call["contexts"] for call in asked.calls["allow_k8s_contexts"]] == [f"kind-{config['name']}"]
+    tested = yaml.safe_load((ROOT / "cluster" / "manifests" / "kind.yaml").read_text())
+    assert [node["image"] for node in config["nodes"]] == [node["image"] for node in tested["nodes"]]
 
 
 def test_the_example_goes_to_the_namespace_of_its_dependencies(asked):
@@ -144,7 +187,7 @@ def test_commands_name_files_that_exist_and_options_that_are_known(asked):
     assert len(simulations) == 2
     for options in simulations:
         settings = read_settings(shlex.split(re.sub(r"\$\w+", "7", options)), {})
-        assert settings.target.url == "http://localhost:8080"
+        assert settings.target.url == "http://localhost:30080"
         assert settings.target.write_key == "change-me"
 
 

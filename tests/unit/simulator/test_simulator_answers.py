@@ -12,6 +12,8 @@ from clickstream.simulator.latencies import Latencies
         (202, None, b'{"accepted":3}', Settled(frozenset())),
         (202, None, b'{"accepted":2,"rejected":[{"index":1,"code":"x"}]}', Settled(frozenset({1}))),
         (202, None, b"not json", Settled(frozenset())),
+        (202, None, b'"\xff"', Settled(frozenset())),
+        (202, None, b"[" * 3_000 + b"]" * 3_000, Settled(frozenset())),
         (422, None, b'{"accepted":0,"rejected":[{"index":0}]}', Settled(frozenset({0, 1, 2}))),
         (400, None, b"", Settled(frozenset({0, 1, 2}))),
         (413, None, b"", Settled(frozenset({0, 1, 2}))),

@@ -1,5 +1,7 @@
 """`clickstream simulate` as a command."""
 
+import json
+
 import pytest
 
 from clickstream.simulator.main import main
@@ -43,3 +45,12 @@ def test_help_explains_every_flag(capsys):
 def test_a_missing_catalogue_is_a_clear_error(tmp_path, capsys):
     assert main([*URL, "--key", "k", "--products", str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
+
+
+def test_nothing_delivered_is_a_failure_that_says_why(capsys):
+    arguments = ["--url", "http://127.0.0.1:1", "--key", "k", "--events", "3", "--give-up-after", "0", "--quiet"]
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert "nothing was delivered to http://127.0.0.1:1: " in err
+    assert "ClientConnectorError" in err
+    assert json.loads(out)["unknown"] == 3

@@ -6,10 +6,13 @@ from itertools import islice, pairwise
 
 import pytest
 
+from clickstream.contracts.clicks import Click
 from clickstream.contracts.times import parse_rfc3339
 from clickstream.simulator.shop import Shop, generated_products, load_products
 from clickstream.simulator.spoiled import SPOILED
 from clickstream.simulator.traffic import Mix, Outgoing, traffic
+from clickstream.tracking_api.rejections import Rejection
+from clickstream.tracking_api.validation.event import RequestContext, validate_event
 
 BEGIN_MS = 1_780_000_000_000
 SHOP = Shop("https://shop.example", generated_products())
@@ -122,6 +125,14 @@ def test_spoiled_events_are_counted_apart_and_keep_an_id_in_the_ledger_even_with
 def test_each_way_to_spoil_changes_the_event(way):
     event = {"event_id": "e" * 32, "timestamp": "2026-01-31T08:30:00Z", "user_id": "u", "session_id": "s", "page": "/"}
     assert SPOILED[way](event) != event
+
+
+@pytest.mark.parametrize("way", SPOILED)
+def test_each_way_to_spoil_is_refused_by_the_tracking_api_whatever_the_event_was(way):
+    context = RequestContext(received_at=BEGIN_MS, source="web")
+    for event in bodies(sendings(300)):
+        assert isinstance(validate_event(event, context), Click)
+        assert isinstance(validate_event(SPOILED[way](event), context), Rejection), event["page"]
 
 
 def test_products_come_from_a_list_a_map_or_a_named_list(tmp_path):

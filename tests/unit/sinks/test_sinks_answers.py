@@ -8,8 +8,9 @@ from elastic_transport import ApiResponseMeta, ConnectionTimeout, HttpHeaders, N
 from elastic_transport import ConnectionError as NoConnectionError
 from elasticsearch import ApiError
 
-from clickstream.sinks.elasticsearch.bulk import Verdict, field_of, judge, split
-from clickstream.sinks.elasticsearch.client import trouble
+from clickstream.sinks.elasticsearch.bulk import Verdict, error_of, field_of, judge, split
+from clickstream.sinks.elasticsearch.client import missing_privilege, trouble
+from clickstream.sinks.elasticsearch.sink import _told
 from clickstream.sinks.postgres.connection import is_bad_data, is_for_now, told
 
 
@@ -99,3 +100,27 @@ def test_a_refused_request_may_pass_or_not(status, passes):
 def test_an_error_of_postgres_is_for_now_or_of_the_data_or_ours(error, for_now, bad_data):
     assert (is_for_now(error), is_bad_data(error)) == (for_now, bad_data)
     assert told(error)
+
+
+DENIED = (
+    "action [indices:admin/index_template/put] is unauthorized for user [shop-secret-user] with effective roles [a], "
+    "this action is granted by the cluster privileges [manage_index_templates,manage,all]"
+)
+"""As Elasticsearch 9 writes it."""
+
+
+def test_a_missing_privilege_is_named_and_the_user_is_not():
+    meta = ApiResponseMeta(403, "1.1", HttpHeaders(), 0.1, NodeConfig("http", "localhost", 9200))
+    body = {"error": {"type": "security_exception", "reason": DENIED}, "status": 403}
+    expected = (
+        "HTTP 403 security_exception: the user's roles do not allow indices:admin/index_template/put; one of the "
+        "cluster privileges manage_index_templates, manage, all would"
+    )
+    assert trouble(ApiError("security_exception", meta, body)) == expected
+    assert missing_privilege("failed to authenticate user [shop-secret-user]") == ""
+
+
+def test_a_refused_action_tells_its_privilege_and_not_the_user():
+    told = _told(403, *error_of(answer(403, "security_exception", DENIED)))
+    assert "manage_index_templates" in told
+    assert "secret" not in told

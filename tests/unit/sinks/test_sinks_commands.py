@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from clickstream import setup as setup_command
-from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink, load_pipeline
-from clickstream.contracts.settings import SettingsError
+from clickstream.contracts.pipeline import ElasticsearchSink, PostgresSink
+from clickstream.runtime.settings import SettingsError, load_pipeline
+from clickstream.setup import main as setup_command
 from clickstream.sinks import main as sink_command
 from clickstream.sinks.elasticsearch.client import connect
 from clickstream.sinks.main import make_sink

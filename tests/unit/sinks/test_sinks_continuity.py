@@ -47,20 +47,20 @@ def test_offsets_that_go_back_mean_another_log():
 
 
 @pytest.mark.parametrize(
-    ("mark", "low", "high", "offset", "skipped"),
+    ("mark", "low", "high", "offset", "skipped", "another"),
     [
-        (Mark(10, "abc"), 15, 20, 15, 5),  # retention was faster
-        (Mark(10, "abc"), 20, 20, 20, 10),  # and left nothing
-        (Mark(10, "abc"), 10, 20, 10, 0),  # only the record before the mark is gone
-        (Mark(10, "abc"), 10, 10, 10, 0),
-        (Mark(10, "abc"), 0, 4, 0, 6),  # created anew, and shorter
-        (Mark(10, ""), 0, 0, 0, 10),
-        (None, 7, 9, 7, 0),
+        (Mark(10, "abc"), 15, 20, 15, 5, False),  # retention was faster
+        (Mark(10, "abc"), 20, 20, 20, 10, False),  # and left nothing
+        (Mark(10, "abc"), 10, 20, 10, 0, False),  # only the record before the mark is gone
+        (Mark(10, "abc"), 10, 10, 10, 0, False),
+        (Mark(10, "abc"), 0, 4, 0, 0, True),  # created anew, and shorter
+        (Mark(10, ""), 0, 0, 0, 0, True),
+        (None, 7, 9, 7, 0, False),
     ],
 )
-def test_where_reading_goes_on_after_a_break(mark, low, high, offset, skipped):
+def test_where_reading_goes_on_after_a_break(mark, low, high, offset, skipped, another):
     found = Continuity(mark).broken(low, high)
-    assert (found.offset, found.skipped) == (offset, skipped)
+    assert (found.offset, found.skipped, found.another) == (offset, skipped, another)
 
 
 @given(st.integers(0, 2**62), st.text("0123456789abcdef", max_size=16), st.text("azAZ09+/_-", min_size=2, max_size=22))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
+from clickstream.runtime.backoff import CAP_SECONDS, Backoff
 from clickstream.sinks.lag import Lag
-from clickstream.sinks.patience import CAP_SECONDS, Patience
 
 PLACE = ("topic", 0)
 
@@ -57,6 +57,25 @@ def test_a_batch_that_waits_ages_until_it_is_stored():
     assert read(lag, 61_000) == (0, 0)
 
 
+def test_seconds_since_an_assignment_are_estimated_until_something_is_known():
+    """Behind a store that is away a sink that starts anew may have clicks of days before it."""
+
+    def is_estimated(lag: Lag) -> bool:
+        ((_, labels),) = lag.seconds(8_000)
+        return labels.get("estimated") == "true"
+
+    lags = [Lag(), Lag(), Lag()]
+    for lag, end in zip(lags, (10, 10, 1), strict=True):
+        lag.assigned(PLACE, 0, 5_000)
+        lag.seen_end(PLACE, end, 6_000)
+    assert all(map(is_estimated, lags))
+    lags[0].waiting(PLACE, 500)
+    lags[1].stored(PLACE, 5, 900, 7_000)
+    lags[2].assigned(PLACE, 1, 7_000)
+    lags[2].seen_end(PLACE, 1, 7_000)
+    assert not any(map(is_estimated, lags))
+
+
 def test_a_revoked_partition_is_not_shown():
     lag = Lag()
     lag.assigned(PLACE, 0, 0)
@@ -66,11 +85,11 @@ def test_a_revoked_partition_is_not_shown():
     assert list(lag.records()) == []
 
 
-def test_patience_grows_to_a_cap_and_never_ends():
-    patience = Patience(random.Random(1))
-    waits = [patience.next_wait() for _ in range(5_000)]
+def test_backoff_grows_to_a_cap_and_never_ends():
+    backoff = Backoff(source=random.Random(1))
+    waits = [backoff.next_wait() for _ in range(5_000)]
     assert 0.05 <= waits[0] <= 0.1
     assert all(CAP_SECONDS / 2 <= wait <= CAP_SECONDS for wait in waits[10:])
     assert len(set(waits[10:])) > 1_000, "replicas do not ask all at once"
-    patience.reset()
-    assert patience.next_wait() <= 0.1
+    backoff.reset()
+    assert backoff.next_wait() <= 0.1

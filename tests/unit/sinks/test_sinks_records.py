@@ -7,17 +7,24 @@ import pytest
 
 from clickstream.contracts.clicks import EnrichedClick, encode_enriched
 from clickstream.contracts.names import Names
+from clickstream.contracts.pipeline import parse_pipeline
+from clickstream.contracts.replays import Replay
 from clickstream.contracts.session_records import Retraction, Session, encode_session
+from clickstream.contracts.times import DAY_MS as DAY
+from clickstream.contracts.times import EARLIEST_BELIEVED_MS, MAX_MS, event_time, iso_day, storage_day
 from clickstream.sinks.records import Record, Refused, StoredClick, decoder, newest
-from clickstream.sinks.validation import is_storage_day
+from clickstream.sinks.validation import CLOCKS_MS, is_storage_day, kept_ms
 
 NAMES = Names("shop", "web")
+NOW = 1_769_860_800_000
+"""2026-01-31T12:00:00Z"""
+KEPT = 40 * DAY
 
 
 class Message:
     """The part of confluent_kafka's Message (which cannot be made by hand) that decoding reads."""
 
-    def __init__(self, topic, value, key=b"k", headers=None, timestamp=1_000):
+    def __init__(self, topic, value, key=b"k", headers=None, timestamp=NOW):
         self._values = {"topic": topic, "value": value, "key": key, "headers": headers, "timestamp": (1, timestamp)}
 
     def __getattr__(self, name):
@@ -26,7 +33,7 @@ class Message:
 
 def click(**members):
     whole = dict.fromkeys(("event_id", "user_id", "client_session_id", "page", "page_path", "page_category"), "x")
-    times = {"timestamp": 1, "event_time": 2, "received_at": 3, "storage_day": "2026-01-31"}
+    times = {"timestamp": NOW, "event_time": NOW, "received_at": NOW, "storage_day": "2026-01-31"}
     return encode_enriched(msgspec.convert(whole | times | members, EnrichedClick))
 
 
@@ -35,7 +42,7 @@ def session(**members):
     return encode_session(msgspec.structs.replace(whole, **members))
 
 
-decode = decoder(NAMES, traced=True)
+decode = decoder(NAMES, KEPT, traced=True)
 
 
 def test_a_click_keeps_its_place_bytes_and_trace():
@@ -43,9 +50,17 @@ def test_a_click_keeps_its_place_bytes_and_trace():
     record = decode(Message(NAMES.enriched_clicks, value, headers=[("traceparent", b"00-ab-cd-01")]))
     assert isinstance(record, Record)
     assert isinstance(record.content, StoredClick)
-    assert (record.place, record.offset, record.value) == ((NAMES.enriched_clicks, 5), 5, value)
+    assert (record.partition, record.offset, record.value) == ((NAMES.enriched_clicks, 5), 5, value)
     assert record.traceparent == "00-ab-cd-01"
-    assert decoder(NAMES, traced=False)(Message(NAMES.enriched_clicks, value)).traceparent is None
+    assert decoder(NAMES, KEPT, traced=False)(Message(NAMES.enriched_clicks, value)).traceparent is None
+
+
+def test_a_replayed_click_says_so_and_a_header_that_is_none_is_a_dead_letter():
+    record = decode(Message(NAMES.enriched_clicks, click(), headers=[("replay", b"1767225600000 keep")]))
+    assert record.replay == Replay(1_767_225_600_000, keeps_session=True)
+    refused = decode(Message(NAMES.enriched_clicks, click(), headers=[("replay", b"yes")]))
+    assert (refused.code, refused.reason) == ("invalid_record", "the header replay must be a time in ms")
+    assert decode(Message(NAMES.sessions, session(), headers=[("replay", b"yes")])).replay is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_a_click_keeps_its_place_bytes_and_trace():
 def test_a_record_that_is_none_is_named(topic, value, code, path):
     refused = decode(Message(getattr(NAMES, topic), value))
     assert isinstance(refused, Refused)
-    assert (refused.code, refused.path, refused.value, refused.received_at) == (code, path, value or b"", 1_000)
+    assert (refused.code, refused.path, refused.value, refused.received_at) == (code, path, value or b"", NOW)
 
 
 def test_a_tombstone_is_a_retraction():
@@ -138,6 +153,84 @@ def test_a_click_that_would_not_fit_into_an_index_or_a_partition_is_named(member
 def test_a_time_outside_of_1970_to_9999_is_named(field, time):
     refused = decode(Message(NAMES.enriched_clicks, click(**{field: time})))
     assert (refused.code, refused.path) == ("invalid_record", f"$.{field}")
+
+
+TIMES = [0, 1, EARLIEST_BELIEVED_MS, *(NOW + days * DAY for days in range(-60, 6)), NOW + 3_650 * DAY, MAX_MS]
+
+
+@pytest.mark.parametrize("received_at", [NOW - KEPT, NOW - 7 * DAY, NOW - 1, NOW, NOW + 60_000])
+@pytest.mark.parametrize("timestamp", TIMES)
+def test_no_click_that_the_enricher_can_make_is_refused_for_its_times(timestamp, received_at):
+    """Received at any time that the store keeps, stamped with any time, sent with any clock; from a topic that was
+    restored too."""
+    for sent_at in (None, *TIMES):
+        when = event_time(timestamp, sent_at, received_at)
+        value = click(
+            timestamp=timestamp,
+            event_time=when,
+            received_at=received_at,
+            storage_day=storage_day(timestamp, received_at),
+        )
+        assert isinstance(decode(Message(NAMES.enriched_clicks, value)), Record), (sent_at, when)
+
+
+def days_taken(make, topic):
+    """Of all days from 1970 to 2100 those that a record of now may have."""
+    days = [iso_day(number * DAY) for number in range(47_500)]
+    return [day for day in days if isinstance(decode(Message(topic, make(day))), Record)]
+
+
+def test_whoever_writes_to_the_topic_can_have_no_more_days_made_than_the_store_keeps():
+    """With the best of times in the record for each day."""
+    taken: set[str] = set()
+    for received_at in range(NOW - KEPT - 2 * DAY, NOW + 5 * DAY, DAY):
+        near = [iso_day(received_at + days * DAY) for days in range(-40, 41)]
+        taken |= {
+            day
+            for day in near
+            if isinstance(
+                decode(Message(NAMES.enriched_clicks, click(received_at=received_at, storage_day=day))), Record
+            )
+        }
+    assert (min(taken), max(taken)) == (iso_day(NOW - KEPT - 30 * DAY), iso_day(NOW + CLOCKS_MS + 2 * DAY))
+    assert len(days_taken(lambda day: click(storage_day=day), NAMES.enriched_clicks)) == 33
+    assert max(days_taken(lambda day: session(id=f"{day}-a"), NAMES.sessions)) == iso_day(NOW + CLOCKS_MS + 2 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("topic", "value", "path"),
+    [
+        ("enriched_clicks", click(received_at=NOW + CLOCKS_MS + 1), "$.received_at"),
+        ("enriched_clicks", click(received_at=NOW + CLOCKS_MS + 1, storage_day="undated"), "$.received_at"),
+        ("enriched_clicks", click(event_time=NOW + CLOCKS_MS + 1), "$.event_time"),
+        ("enriched_clicks", click(event_time=MAX_MS, storage_day="undated"), "$.event_time"),
+        ("enriched_clicks", click(received_at=NOW - KEPT - 1, storage_day="2025-12-20"), "$.received_at"),
+        ("enriched_clicks", click(storage_day="2025-12-31"), "$.storage_day"),
+        ("enriched_clicks", click(storage_day="2026-02-03"), "$.storage_day"),
+        ("enriched_clicks", click(received_at=0, storage_day="1970-01-01"), "$.received_at"),
+        ("enriched_clicks", click(received_at=MAX_MS, storage_day="9999-12-31"), "$.received_at"),
+        ("sessions", session(id="2026-02-04-a"), "$.id"),
+        ("sessions", session(id="9999-12-31-a"), "$.id"),
+        ("sessions", session(end=NOW + CLOCKS_MS + 1), "$.end"),
+    ],
+)
+def test_a_time_that_no_click_of_now_can_have_is_named(topic, value, path):
+    refused = decode(Message(getattr(NAMES, topic), value))
+    assert (refused.code, refused.path) == ("invalid_record", path)
+
+
+def test_a_record_of_any_time_is_read():
+    """Kafka's record times are the topic owner's to choose."""
+    for time_ms in (0, 1, MAX_MS, 2**63 - 1):
+        for topic, value in ((NAMES.enriched_clicks, click()), (NAMES.sessions, session())):
+            assert isinstance(decode(Message(topic, value, timestamp=time_ms)), Record | Refused)
+
+
+def test_a_click_may_have_waited_for_the_enricher_as_long_as_its_topic_keeps_it():
+    pipeline = parse_pipeline(
+        b'{"namespace":"shop","name":"web","kafka":{"bootstrapServers":"k:1","topics":{"rawClicks":{"retention":"3d"}}}}'
+    )
+    assert kept_ms(pipeline, "30d", "10d") == (30 + 3 + 7) * DAY
 
 
 @pytest.mark.parametrize(

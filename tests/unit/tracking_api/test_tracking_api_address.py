@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickstream.tracking_api.address import _parsed, client_address, kept_form, parse_address
+from clickstream.tracking_api.address import _parsed, client_address, parse_address, stored_form
 
 v4 = st.ip_addresses(v=4)
 v6 = st.ip_addresses(v=6)
@@ -14,13 +14,13 @@ v6 = st.ip_addresses(v=6)
 
 @given(v4)
 def test_an_ipv4_address_keeps_its_first_24_bits_and_nothing_else(address):
-    kept = ip_address(kept_form(address, anonymize=True))
+    kept = ip_address(stored_form(address, anonymize=True))
     assert int(kept) == int(address) & 0xFFFFFF00
 
 
 @given(v6.filter(lambda address: address.sixtofour is None))
 def test_an_ipv6_address_keeps_its_first_48_bits_and_nothing_else(address):
-    kept = ip_address(kept_form(address, anonymize=True))
+    kept = ip_address(stored_form(address, anonymize=True))
     assert address in ip_network(f"{kept}/48")
     assert int(kept) & (2**80 - 1) == 0
 
@@ -29,17 +29,17 @@ def test_an_ipv6_address_keeps_its_first_48_bits_and_nothing_else(address):
 def test_an_ipv4_address_inside_an_ipv6_address_is_anonymized_as_ipv4(inner, rest):
     mapped = parse_address(f"::ffff:{inner}")
     sixtofour = IPv6Address(b"\x20\x02" + inner.packed + rest)
-    wanted = kept_form(inner, anonymize=True)
-    assert kept_form(mapped, anonymize=True) == wanted
-    assert kept_form(sixtofour, anonymize=True) == wanted
+    wanted = stored_form(inner, anonymize=True)
+    assert stored_form(mapped, anonymize=True) == wanted
+    assert stored_form(sixtofour, anonymize=True) == wanted
 
 
 @given(v4 | v6)
 def test_anonymizing_twice_changes_nothing_and_neighbours_become_one(address):
-    kept = kept_form(address, anonymize=True)
-    assert kept_form(ip_address(kept), anonymize=True) == kept
+    kept = stored_form(address, anonymize=True)
+    assert stored_form(ip_address(kept), anonymize=True) == kept
     neighbour = type(address)(int(address) ^ 1)
-    assert kept_form(neighbour, anonymize=True) == kept
+    assert stored_form(neighbour, anonymize=True) == kept
 
 
 @given(v4 | v6)
@@ -125,6 +125,9 @@ X_FORWARDED_FOR = [
 def test_the_list_of_hops_is_read_in_every_way_that_proxies_write_it(lines, expected):
     assert client_address(PEER, lines, [], TRUSTED) == ip_address(expected)
     assert client_address("203.0.113.9", lines, [], TRUSTED) == ip_address("203.0.113.9"), "the peer is not trusted"
+    # A socket for both families writes a peer of IPv4 so.
+    assert client_address(f"::ffff:{PEER}", lines, [], TRUSTED) == ip_address(expected)
+    assert client_address("::ffff:203.0.113.9", lines, [], TRUSTED) == ip_address("203.0.113.9")
 
 
 FORWARDED = [

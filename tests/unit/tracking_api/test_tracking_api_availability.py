@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clickstream.tracking_api.admission import Admission, Record
-from clickstream.tracking_api.availability import ANY, PAUSE_SECONDS, PROBE_SECONDS, Availability, Place
-from clickstream.tracking_api.partitioner import murmur2, partition_of
+from clickstream.tracking_api.availability import (
+    ANY,
+    PAUSE_SECONDS,
+    PROBE_SECONDS,
+    Admission,
+    Availability,
+    TopicPartition,
+    murmur2,
+    partition_of,
+)
+from clickstream.tracking_api.records import Record
 
 CLICKS, LETTERS = "raw-clicks", "dead-letters"
 
@@ -66,7 +74,7 @@ class World:
                     report = (end + delay, False)  # it waits in the producer until the partition is back
                 else:
                     report = (now + self.timeout, True)
-                place = ticket.probe or Place(CLICKS, partition)
+                place = ticket.probe or TopicPartition(CLICKS, partition)
                 heapq.heappush(reports, (report[0], next(numbers), place, report[1], ticket.probe is not None))
             places = [partition_of(record.key, self.partitions) for record in sent]
             self.requests.append(Asked(now, places, len(tickets) == len(sent)))
@@ -109,7 +117,7 @@ def test_whatever_fails_an_outage_ends_with_its_cause(outages, timeout, delay):
             assert asked.admitted, (asked, outages)
 
 
-def failing(*places: Place) -> tuple[Clock, Admission]:
+def failing(*places: TopicPartition) -> tuple[Clock, Admission]:
     clock = Clock()
     admission = Admission(Availability(clock))
     admission.partitions |= {CLICKS: 12, LETTERS: 3}
@@ -129,7 +137,7 @@ def click(partition: int) -> Record:
 LETTER = Record(LETTERS, None, b"", [])
 
 
-def test_while_all_is_well_librdkafka_chooses_the_partitions():
+def test_while_all_available_librdkafka_chooses_the_partitions():
     _, admission = failing()
     assert [(t.number, t.partition, t.probe) for t in admission.admit([click(1), LETTER])] == [
         (0, ANY, None),
@@ -138,87 +146,90 @@ def test_while_all_is_well_librdkafka_chooses_the_partitions():
 
 
 def test_one_probe_goes_through_at_a_time_with_all_of_its_requests_records():
-    clock, admission = failing(Place(CLICKS, 4))
+    clock, admission = failing(TopicPartition(CLICKS, 4))
     assert [t.number for t in admission.admit([click(3), click(4), click(4), click(5)])] == [0, 1, 2, 3]
     assert [t.number for t in admission.admit([click(3), click(4), click(5)])] == [0, 2], "the probe is under way"
     clock.now += PROBE_SECONDS - 0.1
     assert admission.admit([click(4)]) == []
     clock.now += 0.1
     [ticket] = admission.admit([click(4)])
-    assert ticket.probe == Place(CLICKS, 4), "a probe that nobody hears of again is followed by another"
+    assert ticket.probe == TopicPartition(CLICKS, 4), "a probe that nobody hears of again is followed by another"
 
 
 def test_failures_of_what_was_sent_before_do_not_move_the_next_probe():
-    clock, admission = failing(Place(CLICKS, 4))
+    clock, admission = failing(TopicPartition(CLICKS, 4))
     for _ in range(100):
         clock.now += 0.01
-        admission.failed(Place(CLICKS, 4), "timed out", probe=False)
+        admission.failed(TopicPartition(CLICKS, 4), "timed out", probe=False)
     assert admission.admit([click(4)])
 
 
 def test_a_probe_that_failed_at_once_is_followed_by_the_next_a_second_after_it_began():
-    clock, admission = failing(Place(CLICKS, 4))
+    clock, admission = failing(TopicPartition(CLICKS, 4))
     admission.admit([click(4)])
     clock.now += 0.2
-    admission.failed(Place(CLICKS, 4), "not enough replicas", probe=True)
+    admission.failed(TopicPartition(CLICKS, 4), "not enough replicas", probe=True)
     assert admission.admit([click(4)]) == []
     clock.now += PAUSE_SECONDS - 0.2
     assert admission.admit([click(4)])
 
 
 def test_a_probe_that_was_waiting_for_its_timeout_is_followed_by_the_next_at_once():
-    clock, admission = failing(Place(CLICKS, 4))
+    clock, admission = failing(TopicPartition(CLICKS, 4))
     admission.admit([click(4)])
     clock.now += 8.0
-    admission.failed(Place(CLICKS, 4), "timed out", probe=True)
+    admission.failed(TopicPartition(CLICKS, 4), "timed out", probe=True)
     assert admission.admit([click(4)])
 
 
 def test_a_probe_that_was_not_sent_is_none():
-    _, admission = failing(Place(CLICKS, 4))
+    _, admission = failing(TopicPartition(CLICKS, 4))
     [ticket] = admission.admit([click(4)])
     admission.unsent(ticket.probe)
     assert admission.admit([click(4)])
 
 
 def test_dead_letters_go_where_they_are_taken_and_to_none_only_where_all_fail():
-    _, admission = failing(Place(LETTERS, 0), Place(LETTERS, 2))
+    _, admission = failing(TopicPartition(LETTERS, 0), TopicPartition(LETTERS, 2))
     for _ in range(5):
         assert [t.partition for t in admission.admit([LETTER, LETTER])] == [1, 1]
-    admission.failed(Place(LETTERS, 1), "timed out", probe=False)
+    admission.failed(TopicPartition(LETTERS, 1), "timed out", probe=False)
     probes = {t.probe for _ in range(6) for t in admission.admit([LETTER])}
-    assert probes == {Place(LETTERS, 0), Place(LETTERS, 1), Place(LETTERS, 2)}
+    assert probes == {TopicPartition(LETTERS, 0), TopicPartition(LETTERS, 1), TopicPartition(LETTERS, 2)}
     assert admission.admit([LETTER]) == []
     assert len(admission.admit([click(1)])) == 1, "clicks do not depend on dead letters"
 
 
 def test_a_topic_that_cannot_be_written_at_all_fails_as_a_whole_and_recovers_by_any_partition():
-    _, admission = failing(Place(LETTERS, ANY))
-    assert [t.probe for t in admission.admit([LETTER])] == [Place(LETTERS, ANY)]
+    _, admission = failing(TopicPartition(LETTERS, ANY))
+    assert [t.probe for t in admission.admit([LETTER])] == [TopicPartition(LETTERS, ANY)]
     assert admission.admit([LETTER]) == []
-    admission.delivered(Place(LETTERS, 2))
-    assert admission.all_is_well
+    admission.delivered(TopicPartition(LETTERS, 2))
+    assert admission.all_available
     assert len(admission.admit([LETTER])) == 1
 
 
 def test_where_the_partitions_are_not_known_the_topic_is_one_place():
     admission = Admission(Availability(Clock()))
-    admission.failed(Place(CLICKS, 7), "timed out", probe=False)
-    assert [t.probe for t in admission.admit([click(3), click(7)])] == [Place(CLICKS, ANY)] * 2
+    admission.failed(TopicPartition(CLICKS, 7), "timed out", probe=False)
+    assert [t.probe for t in admission.admit([click(3), click(7)])] == [TopicPartition(CLICKS, ANY)] * 2
     assert admission.admit([click(3)]) == []
-    admission.delivered(Place(CLICKS, 3))
-    assert admission.all_is_well
+    admission.delivered(TopicPartition(CLICKS, 3))
+    assert admission.all_available
 
 
 def test_the_beginning_and_the_end_of_an_outage_are_logged_once(caplog):
     _, admission = failing()
     with caplog.at_level("WARNING"):
         for _ in range(3):
-            admission.failed(Place(CLICKS, 4), "timed out", probe=False)
+            admission.failed(TopicPartition(CLICKS, 4), "timed out", probe=False)
         for _ in range(3):
-            admission.delivered(Place(CLICKS, 4))
+            admission.delivered(TopicPartition(CLICKS, 4))
     assert [record.getMessage() for record in caplog.records] == [
-        "partition 4 of topic raw-clicks does not take records (timed out): events that belong there get 503 until it does",
+        (
+            "partition 4 of topic raw-clicks does not take records (timed out): events that belong there get 503 until "
+            "it does"
+        ),
         "partition 4 of topic raw-clicks takes records again",
     ]
 

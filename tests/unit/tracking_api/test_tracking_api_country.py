@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from clickstream.contracts.clicks import Click
-from clickstream.contracts.geoip import Address
-from clickstream.tracking_api.events import Circumstances, read_event
+from clickstream.runtime.geoip import Address
+from clickstream.tracking_api.validation.event import RequestContext, parse_event
 
 WHOLE = ip_address("81.2.69.142")
 
@@ -20,7 +20,7 @@ def british(address: Address) -> str | None:
 def collected(event: dict[str, Any] | None = None, **circumstances: Any) -> tuple[str | None, str | None]:
     given = {"event_id": "e", "timestamp": "2026-01-31T08:30:00Z", "user_id": "u", "session_id": "s", "page": "/"}
     text = json.dumps(given | (event or {})).encode()
-    click = read_event(text, Circumstances("web", 0, country_of=british, **circumstances))
+    click = parse_event(text, RequestContext("web", 0, country_of=british, **circumstances))
     assert isinstance(click, Click)
     return click.ip, click.country
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from clickstream.tracking_api.admission import Admission, Record
-from clickstream.tracking_api.availability import Availability, Place
-from clickstream.tracking_api.partitioner import partition_of
+from clickstream.tracking_api.availability import Admission, Availability, TopicPartition, partition_of
 from clickstream.tracking_api.producer import Outcome, RecordProducer
+from clickstream.tracking_api.records import Record
 
 TIMEOUT_MS = 400
 CLICKS, OTHERS = "clicks", "others"
@@ -45,10 +44,10 @@ def with_producer(
 
 def test_a_record_that_is_too_large_is_refused_at_once_and_the_others_are_tried():
     async def story(producer, admission):
-        assert await producer.send([click(b"x" * 20_000)]) == [Outcome.REFUSED]
-        assert admission.all_is_well
+        assert await producer.send([click(b"x" * 20_000)]) == [Outcome.REJECTED]
+        assert admission.all_available
         outcomes = await producer.send([click(), click(b"x" * 20_000), click()])
-        assert outcomes == [Outcome.UNAVAILABLE, Outcome.REFUSED, Outcome.UNAVAILABLE]
+        assert outcomes == [Outcome.UNAVAILABLE, Outcome.REJECTED, Outcome.UNAVAILABLE]
 
     with_producer(story)
 
@@ -56,8 +55,8 @@ def test_a_record_that_is_too_large_is_refused_at_once_and_the_others_are_tried(
 def test_a_probe_that_is_too_large_for_kafka_leaves_the_way_free_for_the_next():
     async def story(producer, admission):
         await producer.send([click()])
-        assert not admission.all_is_well
-        assert await producer.send([click(b"x" * 20_000)]) == [Outcome.REFUSED]
+        assert not admission.all_available
+        assert await producer.send([click(b"x" * 20_000)]) == [Outcome.REJECTED]
         assert admission.admit([click()]), "the probe of nothing is none"
 
     with_producer(story)
@@ -66,7 +65,7 @@ def test_a_probe_that_is_too_large_for_kafka_leaves_the_way_free_for_the_next():
 def test_a_probe_that_finds_the_queue_full_leaves_the_way_free_for_the_next():
     async def story(producer, admission):
         await producer.send([click()])
-        assert not admission.all_is_well
+        assert not admission.all_available
         other = asyncio.create_task(producer.send([click(topic=OTHERS)] * 2))
         await asyncio.sleep(0)
         started = time.monotonic()
@@ -104,13 +103,13 @@ def test_a_client_that_hangs_up_while_its_request_is_the_probe_leaves_the_way_fr
 def test_only_the_partition_that_failed_is_failing():
     async def story(producer, admission):
         admission.partitions[CLICKS] = 12
-        admission.failed(Place(CLICKS, partition_of(b"u", 12)), "timed out", probe=False)
+        admission.failed(TopicPartition(CLICKS, partition_of(b"u", 12)), "timed out", probe=False)
         neighbour = next(key for key in (b"a", b"b", b"c") if partition_of(key, 12) != partition_of(b"u", 12))
         asked = admission.admit([click(), click(key=neighbour)])
-        assert [ticket.number for ticket in asked] == [0, 1]
+        assert [entry.number for entry in asked] == [0, 1]
         started = time.monotonic()
         assert await producer.send([click()]) == [Outcome.UNAVAILABLE]
         assert time.monotonic() - started < TIMEOUT_MS / 1_000, "refused at once while the probe is under way"
-        assert [ticket.number for ticket in admission.admit([click(), click(key=neighbour)])] == [1]
+        assert [entry.number for entry in admission.admit([click(), click(key=neighbour)])] == [1]
 
     with_producer(story)

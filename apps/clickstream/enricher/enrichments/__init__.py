@@ -1,6 +1,15 @@
-"""What can be found out about a click by looking at it alone: one file an enrichment, each a function that fills a `Draft`.
+"""What a click alone tells: one file an enrichment, each a function that sets fields.
 
-An enrichment reads the draft's click and what enrichments before it found, and sets fields of its own; the order is
-`flow.py`'s. Each is a pure function of the click, the pipeline document and read-only tables, and keeps what it computed
-before in a bounded `Memo`. None raises for anything that a click may hold. Deliberately absent: Faust, Kafka, any clock.
+An enrichment reads the click and what earlier enrichments found, and sets fields of its own; the order is `flow.py`'s.
+Each is a pure function of the click, the pipeline document and read-only tables, and caches what it computed in a
+bounded `Memo`. None raises for anything that a click may hold.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clickstream.contracts.clicks import EnrichedClick
+
+Enrichment = Callable[[EnrichedClick], None]
+"""One step of the flow: sets fields of the click. Never raises for what a click may hold."""

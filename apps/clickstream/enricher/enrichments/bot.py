@@ -1,9 +1,9 @@
-"""The bot flag: crawlers, monitors, headless browsers and HTTP libraries, told by their user agent.
+"""The bot flag: crawlers, monitors, headless browsers and HTTP libraries, recognized by their user agent.
 
 A bot is what ua-parser knows as a spider, or what names itself by one of the words below. Bots that pretend to be
-browsers are not found. An absent or empty user agent is NOT a bot: browsers always send one (the tracking API
-fills it in for them), so it means a server that reports its own visitors' clicks, and a wrong flag would take those out of every number.
-For the same reason the HTTP libraries of mobile apps (okhttp, CFNetwork, Dart) are not on the list.
+browsers are not found. An absent or empty user agent is NOT a bot: browsers always send one (the tracking API fills it
+in for them), so it means a server that reports its own visitors' clicks, and a wrong flag would remove those from every
+number. For the same reason the HTTP libraries of mobile apps (okhttp, CFNetwork, Dart) are not on the list.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.contracts.clicks import EnrichedClick
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 from clickstream.enricher.enrichments.user_agent import CACHED, MAX_PARSED, Agents
 
@@ -84,10 +85,10 @@ def enrichment(agents: Agents) -> Enrichment:
     """Sets bot, and device to `bot` for one; after the user agent, whose device it overrules."""
     bots = Memo(lambda text: agents[text].spider or names_itself_bot(text), CACHED)
 
-    def enrich(draft: Draft) -> None:
-        text = draft.user_agent
+    def enrich(click: EnrichedClick) -> None:
+        text = click.user_agent
         if text and bots[text]:
-            draft.bot = True
-            draft.device = "bot"
+            click.bot = True
+            click.device = "bot"
 
     return enrich

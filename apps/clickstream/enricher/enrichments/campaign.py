@@ -1,12 +1,12 @@
 """The campaign that brought a visitor: the UTM parameters of the page, and the click ids that ad networks add.
 
-A tagged page says more than its referrer, so it replaces `medium` and `referrer_source`, in this order:
-an ad click id (`gclid`, `msclkid`, …) → `paid`; `utm_medium` → `paid`, `email`, `social`, `search`, `referral` or
-`affiliate` where it is one of the usual words for it, else `campaign`; other UTM parameters alone → `campaign`;
-`fbclid`, which Facebook adds to every link, paid or not → `social`. The source is utm_source, else the network's name.
+A tagged page is more specific than its referrer, so it replaces `medium` and `referrer_source`, in this order: an ad
+click id (`gclid`, `msclkid`, …) → `paid`; `utm_medium` → `paid`, `email`, `social`, `search`, `referral` or `affiliate`
+where it is one of the usual words for it, else `campaign`; other UTM parameters alone → `campaign`; `fbclid`, which
+Facebook adds to every link, paid or not → `social`. The source is utm_source, else the network's name.
 
-Of a parameter given twice the first counts; values are percent-decoded and cut to 256 characters. Only the page's
-query is read, never `properties`.
+Of a parameter given twice the first counts; values are percent-decoded and cut to 256 characters. Only the page's query
+is read, never `properties`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pages import split_page
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.contracts.text import without_nul
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 
 CACHED: Final = 10_000
@@ -72,7 +74,7 @@ def read_query(query: str) -> Campaign:
     """The campaign in a page's query string."""
     found: dict[str, str] = {}
     for key, text in parse_qsl(query):
-        value = text.replace("\0", "\ufffd").strip()[:MAX_VALUE]
+        value = without_nul(text).strip()[:MAX_VALUE]
         if value:
             found.setdefault(key.lower(), value)
     network = next((_AD_CLICKS[key] for key in found if key in _AD_CLICKS), None)
@@ -96,19 +98,19 @@ def enrichment() -> Enrichment:
     """Sets campaign…, and medium and referrer_source where the page is tagged. After the referrer."""
     campaigns = Memo(lambda page: read_query(split_page(page)[2]), CACHED)
 
-    def enrich(draft: Draft) -> None:
-        page = draft.page
+    def enrich(click: EnrichedClick) -> None:
+        page = click.page
         if "?" not in page:
             return
         campaign = campaigns[page]
         if campaign.visit_medium is None:
             return
-        draft.medium = campaign.visit_medium
-        draft.referrer_source = campaign.visit_source
-        draft.campaign = campaign.name
-        draft.campaign_source = campaign.source
-        draft.campaign_medium = campaign.medium
-        draft.campaign_term = campaign.term
-        draft.campaign_content = campaign.content
+        click.medium = campaign.visit_medium
+        click.referrer_source = campaign.visit_source
+        click.campaign = campaign.name
+        click.campaign_source = campaign.source
+        click.campaign_medium = campaign.medium
+        click.campaign_term = campaign.term
+        click.campaign_content = campaign.content
 
     return enrich

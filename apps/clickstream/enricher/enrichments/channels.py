@@ -81,7 +81,8 @@ _DOMAINS: Final = {
         EMAIL,
         {
             "gmail": "mail.google.com",
-            "outlook": "outlook.com outlook.live.com outlook.office.com outlook.office365.com hotmail.com mail.live.com",
+            "outlook": "outlook.com outlook.live.com outlook.office.com outlook.office365.com hotmail.com "
+            "mail.live.com",
             "yahoo": "mail.yahoo.com mail.yahoo.co.jp",
             "yandex": "mail.yandex.com mail.yandex.ru",
             "proton": "mail.proton.me",
@@ -98,7 +99,8 @@ _DOMAINS: Final = {
         REFERRAL,
         {
             "google": "accounts.google.com calendar.google.com classroom.google.com docs.google.com drive.google.com"
-            " groups.google.com meet.google.com play.google.com sites.google.com support.google.com translate.google.com",
+            " groups.google.com meet.google.com play.google.com sites.google.com support.google.com "
+            "translate.google.com",
             "yahoo": "finance.yahoo.com news.yahoo.com",
         },
     ),

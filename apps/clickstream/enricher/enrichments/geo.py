@@ -10,9 +10,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Final
 
-from clickstream.contracts.geoip import Address, CountryOf, country_code
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.contracts.clicks import EnrichedClick
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
+from clickstream.runtime.geoip import Address, CountryOf, country_code
 
 CACHED: Final = 50_000
 
@@ -21,15 +22,15 @@ def enrichment(country_of: CountryOf) -> Enrichment:
     """Sets ip, country."""
     addresses = Memo(_read_address, CACHED)
 
-    def enrich(draft: Draft) -> None:
-        country = country_code(draft.country)
-        if draft.ip is not None:
-            address = addresses[draft.ip]
+    def enrich(click: EnrichedClick) -> None:
+        country = country_code(click.country)
+        if click.ip is not None:
+            address = addresses[click.ip]
             if address is None:
-                draft.ip = None
+                click.ip = None
             elif country is None:
                 country = country_of(address)
-        draft.country = country
+        click.country = country
 
     return enrich
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import unquote
 
-from clickstream.contracts.clicks import Scalar
+from clickstream.contracts.clicks import EnrichedClick, Scalar
 from clickstream.contracts.pages import key_finder
 from clickstream.contracts.pipeline import Join
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 
 CACHED: Final = 20_000
@@ -46,11 +46,11 @@ def enrichment(joins: Sequence[Join], tables: Mapping[str, Table]) -> Enrichment
     keys = Memo(KeyReader(joins), CACHED)
     lookups = {join.name: tables[join.name].get for join in joins}
 
-    def enrich(draft: Draft) -> None:
-        for name, key in keys[draft.page_path]:
+    def enrich(click: EnrichedClick) -> None:
+        for name, key in keys[click.page_path]:
             row = lookups[name](key)
             if row is not None:
-                # A new dict: the draft's default is shared.
-                draft.joins = {**draft.joins, name: row}
+                # A new dict: the click's default is shared.
+                click.joins = {**click.joins, name: row}
 
     return enrich

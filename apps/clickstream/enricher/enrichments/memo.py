@@ -1,7 +1,7 @@
-"""A bounded memory of computed values: clicks repeat user agents, pages and referrers, and parsing them costs 100 times a look-up.
+"""A bounded cache of computed values: clicks repeat user agents, pages and referrers.
 
-Two generations instead of an LRU list: a hit is one plain dict look-up, and when the young generation is full it
-becomes the old one, from which values are moved back when they are asked for again. Not for several threads.
+Parsing one costs 100 times a look-up. Two generations instead of an LRU list: a hit is one plain dict look-up, and when
+the young generation is full it becomes the old one, from which values are moved back when used. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_KEY: Final = 512
 
 
 class Memo(dict[str, V]):
-    """`memo[key]` is `compute(key)`, remembered for at least the last `size` distinct keys and at most twice as many."""
+    """`memo[key]` is `compute(key)`, cached for at least the last `size` distinct keys and at most twice as many."""
 
     def __init__(self, compute: Callable[[str], V], size: int) -> None:
         super().__init__()

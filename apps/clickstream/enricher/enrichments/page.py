@@ -1,6 +1,6 @@
-"""The page's host and path, and its category: the first of the pipeline's `pageCategories` that matches the path, else a guess.
+"""The page's host, path and category: the first of the pipeline's `pageCategories` that matches, else a guess.
 
-The guess is the path's first segment (`/products/item-7` → `products`), `home` for `/`. Percent-encoding stays as it is.
+The guess is the path's first segment (`/products/item-7` → `products`), `home` for `/`. Percent-encoding is kept.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pages import matcher, split_page
 from clickstream.contracts.pipeline import PageCategory
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 
 CACHED: Final = 20_000
@@ -50,10 +51,10 @@ def enrichment(categories: Sequence[PageCategory]) -> Enrichment:
     """Sets page_host, page_path, page_category."""
     pages = Memo(PageReader(categories), CACHED)
 
-    def enrich(draft: Draft) -> None:
-        page = pages[draft.page]
-        draft.page_host = page.host
-        draft.page_path = page.path
-        draft.page_category = page.category
+    def enrich(click: EnrichedClick) -> None:
+        page = pages[click.page]
+        click.page_host = page.host
+        click.page_path = page.path
+        click.page_category = page.category
 
     return enrich

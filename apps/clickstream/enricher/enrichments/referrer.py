@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from clickstream.contracts.clicks import EnrichedClick
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.channels import channel_of_app, channel_of_host
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 
 CACHED: Final = 20_000
@@ -41,7 +42,7 @@ _OWN_PATH: Final = Referrer(medium="internal")
 
 
 def read_referrer(text: str) -> Referrer:
-    """What a referrer says by itself. Never raises: what cannot be parsed is nowhere."""
+    """What a referrer says by itself. Never raises: what cannot be parsed has no host."""
     text = text.strip()
     if text.startswith("/") and not text.startswith("//"):
         return _OWN_PATH
@@ -60,20 +61,20 @@ def read_referrer(text: str) -> Referrer:
 
 
 def enrichment() -> Enrichment:
-    """Sets referrer_host, medium, referrer_source. After page, whose host tells what is internal."""
+    """Sets referrer_host, medium, referrer_source. After page, whose host decides what is internal."""
     referrers = Memo(read_referrer, CACHED)
 
-    def enrich(draft: Draft) -> None:
-        text = draft.referrer
+    def enrich(click: EnrichedClick) -> None:
+        text = click.referrer
         if not text:
             return
         referrer = referrers[text]
-        draft.referrer_host = referrer.host
-        if referrer.site is not None and draft.page_host is not None and _same(referrer.site, draft.page_host):
-            draft.medium = "internal"
+        click.referrer_host = referrer.host
+        if referrer.site is not None and click.page_host is not None and _same(referrer.site, click.page_host):
+            click.medium = "internal"
             return
-        draft.medium = referrer.medium
-        draft.referrer_source = referrer.source
+        click.medium = referrer.medium
+        click.referrer_source = referrer.source
 
     return enrich
 

@@ -1,9 +1,9 @@
 """Browser, operating system and device class from the user agent, by ua-parser's rules on its Rust engine.
 
-`device` is `desktop`, `mobile`, `tablet` or `other` (televisions, consoles, programs, unknown); bot.py turns it into `bot`.
+`device` is `desktop`, `mobile`, `tablet` or `other` (televisions, consoles, programs, unknown); bot.py sets `bot`.
 ua-parser names hardware but does not class it, so the class comes from the platform's own conventions: Android writes
-`Mobile` on phones and leaves it out on tablets, an iPad says so unless it asks for the desktop site (then it
-cannot be told from a Mac).
+`Mobile` on phones and leaves it out on tablets, an iPad says so unless it asks for the desktop site (then it cannot be
+told from a Mac).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ua_parser import Domain
 from ua_parser.loaders import load_builtins
 from ua_parser.regex import Resolver
 
-from clickstream.enricher.enrichments.draft import Draft, Enrichment
+from clickstream.contracts.clicks import EnrichedClick
+from clickstream.enricher.enrichments import Enrichment
 from clickstream.enricher.enrichments.memo import Memo
 
 CACHED: Final = 20_000
@@ -85,22 +86,21 @@ class AgentParser:
 
 
 def agents() -> Agents:
-    """A parser that remembers."""
     return Memo(AgentParser(), CACHED)
 
 
 def enrichment(agents: Agents) -> Enrichment:
     """Sets browser, browser_version, os, device."""
 
-    def enrich(draft: Draft) -> None:
-        text = draft.user_agent
+    def enrich(click: EnrichedClick) -> None:
+        text = click.user_agent
         if not text:
             return
         agent = agents[text]
-        draft.browser = agent.browser
-        draft.browser_version = agent.version
-        draft.os = agent.os
-        draft.device = agent.device
+        click.browser = agent.browser
+        click.browser_version = agent.version
+        click.os = agent.os
+        click.device = agent.device
 
     return enrich
 

@@ -1,1 +1,1 @@
-"""All that is known about Elasticsearch: client, templates, documents, bulk requests, retention."""
+"""All that is specific to Elasticsearch: client, templates, documents, bulk requests, retention."""

@@ -1,7 +1,7 @@
 """Bulk requests, and what the answer to each of their actions means.
 
-The client library's own bulk helper is not used: it hides what happened to single actions, and a 429 among them is
-neither a success nor a refusal.
+The client library's bulk helper is not used: it hides what happened to single actions, and a 429 among them is neither
+a success nor a rejection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_BYTES: Final = 6 << 20
 
 _FILTER: Final = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 
-# Whatever the status: the index is read-only, write-blocked, closed or not there, has no shard for now, may not be made
+# Whatever the status: the index is read-only, write-blocked, closed or missing, has no active shard, may not be created
 # (too many shards are open), or has the mapping of another release: documents have the release's fields only.
 _BLOCKED: Final = frozenset(
     {
@@ -38,16 +38,16 @@ class Verdict(Enum):
 
     NEW = "new"
     CONFLICT = "conflict"
-    """There is a document of that id, or one of a version that is not older."""
+    """A document with that id, or with a version that is not older, exists."""
     LATER = "later"
-    """The store takes no more for now."""
+    """The whole store temporarily rejects writes."""
     BLOCKED = "blocked"
-    """The index takes nothing for now."""
+    """The index temporarily rejects writes."""
     REFUSED = "refused"
 
 
 class NoAnswerError(Exception):
-    """Something answered that is not Elasticsearch: a proxy, say."""
+    """The answer is not Elasticsearch's: a proxy's, say."""
 
 
 def split(actions: Sequence[bytes], limit: int = MAX_BYTES) -> Iterator[tuple[int, int]]:
@@ -63,7 +63,10 @@ def split(actions: Sequence[bytes], limit: int = MAX_BYTES) -> Iterator[tuple[in
 
 
 def send(client: Elasticsearch, actions: Iterable[bytes]) -> list[Mapping[str, Any]]:
-    """The answer to each action, in order. Raises ApiError, TransportError or NoAnswerError when there is no such answer."""
+    """The answer to each action, in order.
+
+    Raises ApiError, TransportError or NoAnswerError when there is no such answer.
+    """
     response = client.perform_request(
         "POST",
         f"/_bulk?filter_path={_FILTER}",
@@ -78,9 +81,9 @@ def send(client: Elasticsearch, actions: Iterable[bytes]) -> list[Mapping[str, A
 
 
 def takes_requests(client: Elasticsearch, index: str) -> bool:
-    """Whether a bulk request gets its answers that says nothing: one for an alias that is none, so no index is made of it.
+    """Whether a neutral bulk request is accepted: one to a missing alias, so that no index is made.
 
-    For telling a request that is refused for what is in it from one that any would be.
+    It distinguishes a request that is rejected for its content from a store that rejects any.
     """
     order = b'{"create":{"_index":"%b.none","_id":"none","require_alias":true}}\n{}\n' % index.encode()
     try:
@@ -91,7 +94,7 @@ def takes_requests(client: Elasticsearch, index: str) -> bool:
 
 
 def judge(answer: Mapping[str, Any]) -> Verdict:
-    """What an answer means. A reason that is not known to pass is the document's."""
+    """What an answer means. A reason that is not known to be temporary is the document's."""
     status = answer["status"]
     if status < 300:
         return Verdict.NEW
@@ -103,7 +106,7 @@ def judge(answer: Mapping[str, Any]) -> Verdict:
 
 
 def error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """(type, reason) of a refused action. The reason may quote the document: for judging only, never to be shown."""
+    """(type, reason) of a rejected action. The reason may quote the document: for judging only, never to be logged."""
     error = answer.get("error") or {}
     return str(error.get("type", "unknown")), str(error.get("reason", ""))
 

@@ -1,23 +1,26 @@
 """The Elasticsearch client of a pipeline, made from the document and its secret files, and what its errors mean.
 
-The client retries nothing by itself: the loop does, with patience and as a living member of its consumer group.
+The client retries nothing by itself: the loop does, with backoff and without leaving its consumer group.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from elastic_transport import ConnectionTimeout, TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from clickstream.contracts.credentials import trust
 from clickstream.contracts.pipeline import ElasticsearchSink
-from clickstream.contracts.settings import SettingsError, read_secret
+from clickstream.runtime.credentials import trust
+from clickstream.runtime.settings import SettingsError, read_secret
 
 REQUEST_SECONDS: Final = 20.0
 
 _FOR_NOW: Final = frozenset({401, 403, 404, 408, 413, 429})
+_ACTION: Final = re.compile(r"action \[([a-z0-9_:/\[\]]{1,80})\] is unauthorized")
+_GRANTED: Final = re.compile(r"granted by the (cluster|index) privileges \[([a-z_,]{1,120})\]")
 
 
 def connect(spec: ElasticsearchSink) -> Elasticsearch:
@@ -38,7 +41,7 @@ def connect(spec: ElasticsearchSink) -> Elasticsearch:
         msg = "sinks.elasticsearch: usernameFile and passwordFile belong together"
         raise SettingsError(msg)
     if spec.ca_file is not None:
-        trust(spec.ca_file, "sinks.elasticsearch.caFile")  # the client would only tell at its first request
+        trust(spec.ca_file, "sinks.elasticsearch.caFile")  # the client would only fail at its first request
         options["ca_certs"] = spec.ca_file
     try:
         # The client insists on a port; a URL without one means its scheme's.
@@ -55,12 +58,30 @@ def connect(spec: ElasticsearchSink) -> Elasticsearch:
 
 
 def trouble(error: ApiError | TransportError) -> str | None:
-    """What to tell people when the error may pass by itself; None when it is a fault of the request."""
+    """A message for a temporary error; None when the request itself is at fault."""
     if isinstance(error, ApiError):
         status = error.status_code
         if status in _FOR_NOW or status >= 500:
-            return f"HTTP {status} {error.message}"
+            return f"HTTP {status} {error.message}{missing_privilege(_reason(error.body))}"
         return None
     if isinstance(error, ConnectionTimeout):
         return f"no answer within {REQUEST_SECONDS:.0f} s"
     return f"cannot be reached: {error.message}"
+
+
+def missing_privilege(reason: str) -> str:
+    """What Elasticsearch's security says is not allowed, to be put after an error's type; empty if it says no such.
+
+    Of its reason nothing else is told: it names the user, whom a Secret names.
+    """
+    action = _ACTION.search(reason)
+    if action is None:
+        return ""
+    granted = _GRANTED.search(reason)
+    by = "" if granted is None else f"; one of the {granted[1]} privileges {granted[2].replace(',', ', ')} would"
+    return f": the user's roles do not allow {action[1]}{by}"
+
+
+def _reason(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("reason", "")) if isinstance(error, dict) else ""

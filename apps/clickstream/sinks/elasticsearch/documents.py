@@ -1,10 +1,11 @@
 """Records as Elasticsearch documents: one bulk action (two lines of NDJSON) each.
 
 Clicks are created once (`_id` = event_id in the index of the storage day). A second create is a conflict, which is the
-deduplication, unless the document there is somebody else's: two clicks are one only if source, grouping key and event_id
-are equal. Then the click has a second id, which is a function of all three. Sessions are indexed under an external version, so that an older record never overwrites a newer one.
-A retraction is such a document too, a small marker that the alias hides: Elasticsearch forgets the versions of deleted
-documents after a minute (`index.gc_deletes`), and a paused enricher may write an older version much later.
+deduplication, unless the document there is another click's: two clicks are one only if source, grouping key and
+event_id are equal. Then the click has a second id, which is a function of all three. Sessions are indexed under an
+external version, so that an older record never overwrites a newer one. A retraction is such a document too, a small
+marker that the alias hides: Elasticsearch forgets the versions of deleted documents after a minute
+(`index.gc_deletes`), and a paused enricher may write an older version much later.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def index_of(record: Record, names: Names) -> str:
 
 
 def second_id(click: StoredClick, grouping_key: str) -> str:
-    """The id of a click whose event_id is another click's id already: longer than any event_id, so none can take its place."""
+    """The id of a click whose event_id is taken by another click; longer than any event_id, so that it is free."""
     identity = _encode([click.source, grouping_key, click.event_id])
     return f"{click.event_id}~{sha256(identity).hexdigest()}"
 
@@ -93,6 +94,12 @@ def action(record: Record, names: Names, click_id: str | None = None) -> bytes:
                 content.id, content.version, storage_day_of(content.id), True, content.merged_into, record.time_ms
             )
     return b"%b\n%b\n" % (_encode(order), _encode(document))
+
+
+def replacing(click: StoredClick, index: str, click_id: str, version: int) -> bytes:
+    """The bulk action that replaces a click's document by the replayed one, unless a later replay has done so."""
+    order = {"index": {"_index": index, "_id": click_id, "version": version, "version_type": "external"}}
+    return b"%b\n%b\n" % (_encode(order), _encode(click))
 
 
 def _versioned(session_id: str, version: int, names: Names) -> object:

@@ -14,34 +14,31 @@ from clickstream.sinks.elasticsearch.templates import TEMPLATE_VERSION, template
 _BLOCKED: Final = frozenset({"cluster_block_exception", "index_closed_exception"})
 
 
-class NewerTemplateError(Exception):
-    """A newer release has installed its templates already."""
-
-
 def install(client: Elasticsearch, names: Names, spec: ElasticsearchSink, progress: Callable[[str], None]) -> None:
-    """Put the templates, and new fields into the indices that there are. Doing it again, or twice at once, changes nothing.
+    """Put the templates, and add new fields to existing indices.
 
-    Raises NewerTemplateError, ApiError.
+    Repeating it, or running it twice at once, changes nothing. Templates of a newer release stay: after a rollback this
+    release writes a part of their fields. Raises ApiError.
     """
     wanted = templates(names, spec)
     for name in wanted:
         there = _version(client, name)
         if there is not None and there > TEMPLATE_VERSION:
-            msg = f"template {name} has version {there}, and this release would put {TEMPLATE_VERSION}: use a newer release"
-            raise NewerTemplateError(msg)
+            progress(f"template {name} has version {there}, newer than this release's {TEMPLATE_VERSION}: all stay")
+            return
     # First the indices: sinks of this release begin to write once they see the version of the templates.
     _extend(client, names, wanted, progress)
     for name, body in wanted.items():
         client.indices.put_index_template(name=name, body=body)
         progress(f"template {name} version {TEMPLATE_VERSION} is installed")
-    # A sink of the release before may have made an index meanwhile.
+    # A sink of the previous release may have created an index meanwhile.
     _extend(client, names, wanted, progress)
 
 
 def _extend(
     client: Elasticsearch, names: Names, wanted: dict[str, dict[str, Any]], progress: Callable[[str], None]
 ) -> None:
-    """Give every index of the pipeline the fields that its template has and it has not: mappings are strict."""
+    """Add to every index of the pipeline the new fields of its template: mappings are strict."""
     for index in indices_of(client, names):
         name = next(name for name in wanted if index.startswith(f"{name}."))
         fields: dict[str, Any] = wanted[name]["template"]["mappings"]["properties"]
@@ -61,7 +58,8 @@ def _extend(
                 raise
             # One index that is closed or read-only must not keep all others from being written.
             progress(
-                f"index {index} does not get the new fields {', '.join(sorted(new))} ({error.message}); its records wait until it has them: "
+                f"index {index} does not get the new fields {', '.join(sorted(new))} ({error.message}); its records "
+                "wait until it has them: "
                 "make it writable and run setup again"
             )
         else:
@@ -69,12 +67,15 @@ def _extend(
 
 
 def missing(client: Elasticsearch, names: Names) -> str | None:
-    """What keeps a sink from writing, for people; None when the templates are there (a newer version is fine)."""
+    """What keeps a sink from writing, for the log; None when the templates are there (a newer version is fine)."""
     for name in (names.clicks_alias, names.sessions_alias):
         version = _version(client, name)
         if version is None or version < TEMPLATE_VERSION:
             have = "is not installed" if version is None else f"has version {version}"
-            return f"index template {name} {have}, version {TEMPLATE_VERSION} is needed: run `clickstream setup elasticsearch`"
+            return (
+                f"index template {name} {have}, version {TEMPLATE_VERSION} is needed: run `clickstream setup "
+                "elasticsearch`"
+            )
     return None
 
 

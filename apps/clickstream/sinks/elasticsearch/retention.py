@@ -2,8 +2,8 @@
 
 A day is dropped once it is older than the retention and nothing in it was received (or, for sessions, ended) within the
 retention: a client whose clock is 20 days behind writes into a day that is 20 days old. A click that comes for a
-dropped day makes a fresh index of that day, which goes the same way when its own time has come.
-Neither ILM nor delete-by-query is used: both are missing in some distributions.
+dropped day makes a fresh index of that day, which is dropped in its turn. Neither ILM nor delete-by-query is used: both
+are missing in some distributions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _ended_before(day: str, cutoff_ms: int) -> bool:
     try:
         end = datetime.combine(date.fromisoformat(day.replace(".", "-")), datetime.min.time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        return False  # not an index of ours
+        return False  # not an index of this pipeline
     return end.timestamp() * 1_000 <= cutoff_ms // DAY_MS * DAY_MS
 
 
@@ -53,7 +53,8 @@ def _drop(client: Elasticsearch, index: str, cutoff_ms: int) -> bool:
     """Delete the index unless it holds something recent."""
     if _holds_recent(client, index, cutoff_ms):
         return False
-    # A late click may come after that look, and would go with the index: from here on a sink keeps it and tries again.
+    # A late click that comes after that check would be deleted with the index: from here on a sink keeps and retries
+    # it.
     client.options(ignore_status=[400, 404]).indices.add_block(index=index, block="write")
     if _holds_recent(client, index, cutoff_ms):
         client.indices.put_settings(index=index, settings={"index.blocks.write": None})
@@ -84,6 +85,6 @@ def _prune(client: Elasticsearch, index: str, cutoff_ms: int) -> None:
         orders: list[dict[str, Any]] = [{"delete": {"_index": index, "_id": found}} for found in ids]
         result = client.bulk(operations=orders)
         if all(item["delete"]["status"] >= 300 for item in result["items"]):
-            log.warning("nothing could be deleted from %s for now", index)
+            log.warning("nothing could be deleted from %s, retried at the next run", index)
             return
         log.info("deleted %d documents from %s", len(ids), index)

@@ -1,7 +1,8 @@
 """The index templates: strict mappings, so that a field that nobody declared is an error and never a guess.
 
-The aliases are part of the templates, so every new day has them. `TEMPLATE_VERSION` grows with each change. New fields are
-put into the indices that there are as well; any other change shows in the indices of the days that follow. Only mapping types of Elasticsearch's core are used.
+The aliases are part of the templates, so every new day has them. `TEMPLATE_VERSION` grows with each change. New fields
+are added to existing indices as well; any other change shows in the indices of later days. Only mapping types of
+Elasticsearch's core are used.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _template(alias: str, spec: ElasticsearchSink, fields: dict[str, Any], how: 
                 "index": {
                     "number_of_shards": spec.shards,
                     "number_of_replicas": spec.replicas,
-                    # Said although it is the default: only a said interval keeps idle indices refreshing.
+                    # Set although it is the default: only an explicit interval keeps idle indices refreshing.
                     "refresh_interval": "1s",
                 }
             },

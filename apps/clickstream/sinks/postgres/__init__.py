@@ -1,1 +1,1 @@
-"""All that is known about PostgreSQL: connection, migrations, rows, partitions, transactions, retention."""
+"""All that is specific to PostgreSQL: connection, migrations, rows, partitions, transactions, retention."""

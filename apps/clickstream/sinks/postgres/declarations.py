@@ -1,4 +1,4 @@
-"""What the pipeline document declares and the warehouse must know: the reporting time zone and the funnels.
+"""What the pipeline document declares for the warehouse: the reporting time zone and the funnels.
 
 A funnel that is changed gets a new version, so that a session is read with the steps that were in force when it
 started. A changed time zone recomputes the rollups that count by its hours and days, while the sinks wait.
@@ -33,7 +33,7 @@ class UnknownTimeZoneError(Exception):
 
 
 def set_time_zone(connection: Connection, time_zone: str, progress: Progress) -> None:
-    """Within a transaction: count hours and days in this zone from now on, and the past as well.
+    """Within a transaction: count hours and days in this zone, past ones included.
 
     Raises UnknownTimeZoneError, psycopg.Error.
     """

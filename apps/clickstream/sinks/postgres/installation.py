@@ -19,20 +19,25 @@ from clickstream.contracts.pipeline import Pipeline
 from clickstream.sinks.postgres.connection import Connection
 from clickstream.sinks.postgres.declarations import declare_funnels, set_time_zone
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead
-from clickstream.sinks.postgres.reader import drop_reader, ensure_reader
+from clickstream.sinks.postgres.reader_role import drop_reader, ensure_reader
 from clickstream.sinks.records import GROUPING_FIELD
 
 Progress = Callable[[str], None]
 
 _APPLIED: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
-    version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+    version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT \
+now()
 )
 """
 
 
 class SchemaConflictError(Exception):
-    """The schema is not ours to change; the message says whose it is and what to do."""
+    """The schema is another pipeline's, or not what this release made; the message says whose and what to do."""
+
+
+class MissingGrantError(Exception):
+    """The user lacks a right that only an administrator can give; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Of the text, so that a file that was changed after it was applied is noticed."""
+        """Of the text, to detect a file that was changed after it was applied."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -60,7 +65,10 @@ def newest_version() -> int:
 
 
 def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> None:
-    """Create or migrate the schema and bring its declarations up to date. Raises SchemaConflictError, psycopg.Error."""
+    """Create or migrate the schema and bring its declarations up to date.
+
+    Raises SchemaConflictError, MissingGrantError, psycopg.Error.
+    """
     schema = pipeline.names.schema
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"clickstream setup {schema}"])
@@ -69,7 +77,7 @@ def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> N
         # What the primary key of clicks is made of; groupBy never changes.
         field = GROUPING_FIELD[pipeline.enricher.group_by]
         connection.execute("SELECT set_config('clickstream.grouping_field', %s, true)", [field])
-        for migration in _pending(connection):
+        for migration in _pending(connection, progress):
             connection.execute(migration.text.encode())
             connection.execute(
                 "INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, %s, %s)",
@@ -84,11 +92,11 @@ def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> N
         declare_funnels(connection, pipeline.funnels, progress)
         ensure_reader(connection, schema, progress)
     Partitions(schema).ensure(connection, days_ahead())
-    progress(f"schema {schema}: version {newest_version()} is installed")
+    progress(f"schema {schema} is installed")
 
 
 def missing(connection: Connection, pipeline: Pipeline) -> str | None:
-    """What keeps a sink from writing, for people; None when all is there (a newer version is fine).
+    """What keeps a sink from writing, for the log; None when nothing is missing (a newer version is fine).
 
     Raises SchemaConflictError for the schema of another pipeline, psycopg.Error.
     """
@@ -118,7 +126,7 @@ def drop(connection: Connection, pipeline: Pipeline, progress: Progress) -> None
 
 
 def _own(connection: Connection, pipeline: Pipeline) -> None:
-    """Make sure that the schema is there and that it is either empty or ours."""
+    """Make sure that the schema exists and is either empty or this pipeline's."""
     schema = pipeline.names.schema
     if not _has_schema(connection, schema):
         try:
@@ -126,6 +134,12 @@ def _own(connection: Connection, pipeline: Pipeline) -> None:
         except psycopg.errors.ReservedName as error:
             msg = f"PostgreSQL keeps the name {schema!r} for itself: the pipeline needs another name"
             raise SchemaConflictError(msg) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            msg = (
+                f"schema {schema} is not there and this user may not create it: have an administrator run "
+                f"`CREATE SCHEMA {schema} AUTHORIZATION` with this user, or grant it CREATE on the database"
+            )
+            raise MissingGrantError(msg) from error
         return
     if _has_table(connection, schema, "pipeline"):
         _check_owner(connection, pipeline)
@@ -154,12 +168,13 @@ def _check_owner(connection: Connection, pipeline: Pipeline) -> None:
         raise SchemaConflictError(msg)
 
 
-def _pending(connection: Connection) -> Iterator[Migration]:
+def _pending(connection: Connection, progress: Progress) -> Iterator[Migration]:
     applied = {row[0]: row[1:] for row in connection.execute("SELECT version, name, checksum FROM schema_migrations")}
     known = migrations()
-    if applied and max(applied) > known[-1].version:
-        msg = f"the schema has version {max(applied)}, this release knows {known[-1].version}: use a newer release"
-        raise SchemaConflictError(msg)
+    newest = max(applied, default=0)
+    if newest > known[-1].version:
+        # After a rollback. Migrations leave a schema that the release before writes to (CONTRIBUTING.md).
+        progress(f"the schema has version {newest}, which is newer than this release's {known[-1].version}: it stays")
     for migration in known:
         if migration.version not in applied:
             yield migration

@@ -1,7 +1,7 @@
-"""Day partitions of `clicks`: made ahead by setup and upkeep, and on demand by a sink that meets a day without one.
+"""Day partitions of `clicks`: made ahead by setup and maintenance, and on demand by a sink.
 
-A partition is made apart and then attached: that takes a lock which lets readers and writers go on, where
-CREATE TABLE … PARTITION OF would wait for every running query and hold up all others meanwhile.
+A partition is created apart and then attached: that takes a lock which does not block readers and writers, where CREATE
+TABLE … PARTITION OF would wait for every running query and block all others meanwhile.
 """
 
 from __future__ import annotations
@@ -41,18 +41,21 @@ def days_ahead(now: datetime | None = None) -> list[str]:
 
 
 class Partitions:
-    """What this connection knows to exist, so that a batch asks the server only about new days."""
+    """Cache of existing partitions, so that a batch asks the server only about new days."""
 
     def __init__(self, schema: str) -> None:
         self._schema = schema
         self._known: set[str] = {UNDATED}
 
     def forget(self) -> None:
-        """Look again: another process may have dropped some."""
+        """Clear the cache: another process may have dropped some."""
         self._known = {UNDATED}
 
     def ensure(self, connection: Connection, days: Iterable[str]) -> list[str]:
-        """Make what is missing; returns the days that were made. Safe in several processes at once. Raises psycopg.Error."""
+        """Make what is missing; returns the days that were made. Safe in several processes at once.
+
+        Raises psycopg.Error.
+        """
         missing = sorted(set(days) - self._known)
         if not missing:
             return []

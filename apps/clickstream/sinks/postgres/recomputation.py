@@ -1,8 +1,9 @@
-"""Whether the warehouse's rollups and sessions say what its clicks say: `clickstream check` for PostgreSQL.
+"""Whether the warehouse's rollups and sessions agree with its clicks: `clickstream check` for PostgreSQL.
 
 Everything is read in one snapshot. Clicks and session records travel on different topics, so what was received within
 the last moments may be there in one and not yet in the other: sessions with such a click are left for the next check.
-The same holds for what the retention has begun to delete. Deliberately absent: repair; a difference is a fault to be understood.
+The same holds for what the retention has begun to delete. Repair is deliberately absent; a difference is a fault to be
+understood.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _USERS: Final = """
     WHERE period > {since} AND (r.period_key IS NULL OR c.period_key IS NULL)
     ORDER BY 1, 2, 3"""
 
-# A session has the user of the click that began it. Which one that was the clicks do not say: where the pipeline groups by
-# the browser's session, visitors log in within one.
+# A session has the user of the click that began it. The clicks do not say which one that was: where the pipeline groups
+# by the browser's session, visitors log in within one.
 _SESSIONS: Final = f"""
     WITH recomputed AS (
         SELECT resolved_session_id AS session_id, min(event_time) AS started_at, max(event_time) AS ended_at,
@@ -79,7 +80,8 @@ _FUNNELS: Final = f"""
         FROM funnel_sessions f
         JOIN sessions s ON s.session_id = f.session_id AND s.closed
         JOIN clicks_with_session c ON c.resolved_session_id = s.session_id AND c.type = 'page_view'
-        JOIN funnels d ON d.funnel = f.funnel AND d.version = f.version AND c.page_path ~ page_pattern_regex(d.page_pattern)
+        JOIN funnels d ON d.funnel = f.funnel AND d.version = f.version AND c.page_path ~ \
+page_pattern_regex(d.page_pattern)
         WHERE f.started_at >= {_SINCE} AND s.ended_at < now() - %(settle)s * interval '1 second'
           AND s.funnels ? f.funnel
     )
@@ -90,7 +92,7 @@ _FUNNELS: Final = f"""
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What does not agree: which part, where in it, what is stored, and what the clicks say."""
+    """A difference: which part, where in it, what is stored, and what the clicks give."""
 
     part: str
     where: str

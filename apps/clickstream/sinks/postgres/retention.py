@@ -1,8 +1,8 @@
-"""Retention in PostgreSQL: day partitions are dropped; undated clicks, sessions, aliases and rollups are deleted by time.
+"""Retention in PostgreSQL: day partitions are dropped; undated clicks, sessions, aliases and rollups deleted.
 
 A day is dropped once it is older than the retention and nothing in it was received within the retention: a client whose
 clock is 20 days behind writes into a day that is 20 days old. A click that comes for a dropped day makes a fresh
-partition, which goes the same way when its own time has come.
+partition, which is dropped in its turn.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def _drop(connection: Connection, schema: str, day: str, cutoff_ms: int, cutoff:
     name = sql.Identifier(schema, partition_name(day))
     try:
         with connection.transaction():
-            # Dropping waits for every running query and holds up new ones: not for long, it can be done later as well.
+            # Dropping waits for every running query and blocks new ones: not for long, it can be done later as well.
             connection.execute("SET LOCAL lock_timeout = '5s'")
-            # Only writers of this old day wait while it is looked through.
+            # Only writers of this old day wait while it is searched.
             connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(name))
             recent = connection.execute(
                 sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE received_at >= %s)").format(name), [cutoff]
@@ -76,7 +76,7 @@ def _drop(connection: Connection, schema: str, day: str, cutoff_ms: int, cutoff:
                 return False
             connection.execute(sql.SQL("DROP TABLE {}").format(name))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-        log.info("partition %s is in use and stays for now: %s", partition_name(day), told(error))
+        log.info("partition %s is in use and stays until the next run: %s", partition_name(day), told(error))
         return False
     except psycopg.errors.UndefinedTable:
         return False

@@ -1,10 +1,9 @@
 """The PostgreSQL sink: each batch is one transaction of COPY into staging tables and a few statements.
 
-A batch that PostgreSQL refuses for what is in it is halved until the record that it is stands alone; all others are
-stored. Before a record is blamed for an error of a kind that is not known to be of the data, the same statements are
-run without any rows. A batch that takes too long, or meets a lock, is written apart by the tables that it goes to, and in
-smaller portions. When the connection breaks within a commit nobody knows whether it happened: the batch is written
-again, and what was there already adds nothing.
+A batch that PostgreSQL rejects for its content is halved until the bad record stands alone; all others are stored.
+Before a record is blamed for an error that is not known to be of the data, the same statements are run without any
+rows. A batch that takes too long, or meets a lock, is split by table, and into smaller portions. When the connection
+breaks within a commit its result is unknown: the batch is written again, and what was there already adds nothing.
 """
 
 from __future__ import annotations
@@ -28,14 +27,16 @@ from clickstream.sinks.postgres.connection import (
 )
 from clickstream.sinks.postgres.installation import missing
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead, partition_name
+from clickstream.sinks.postgres.replacement import PREPARE_REPLAYS, replace_clicks
 from clickstream.sinks.postgres.retention import apply_retention
 from clickstream.sinks.postgres.statements import PREPARE
 from clickstream.sinks.postgres.transaction import follow_aliases, store
 from clickstream.sinks.records import Record, Refused, StoredClick, newest
-from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, Outcome
+from clickstream.sinks.replayed import newest_replays
+from clickstream.sinks.sink import CLICK, RETRACTION, SESSION, MaintenanceError, Outcome
 
 WRITE_SECONDS: Final = 60.0
-"""After that long a write hands back what it has not begun with: the consumer must be heard of."""
+"""After that long a write returns what it has not begun: the consumer must poll."""
 PORTION: Final = 1 << 20
 _LOCK_SECONDS: Final = 10
 _APART_LOCK_SECONDS: Final = 1
@@ -55,6 +56,7 @@ class PostgresStore:
     def __init__(self, pipeline: Pipeline, spec: PostgresSink) -> None:
         self._pipeline = pipeline
         self._spec = spec
+        self.retention = spec.retention
         self._schema = pipeline.names.schema
         self._partitions = Partitions(self._schema)
         self._portion = PORTION
@@ -62,17 +64,18 @@ class PostgresStore:
         self.beat: Callable[[], None] = lambda: None
 
     def target(self, record: Record) -> str:
-        """See `Sink`: the table, for clicks the partition."""
+        """The table, for clicks the partition; see `Sink`."""
         content = record.content
         return partition_name(content.storage_day) if isinstance(content, StoredClick) else "session_records"
 
     def write(self, records: Sequence[Record]) -> Outcome:
-        """See `Sink`."""
         outcome = Outcome()
-        clicks = [record for record in records if isinstance(record.content, StoredClick)]
+        clicks = [r for r in records if isinstance(r.content, StoredClick) and r.replay is None]
         sessions, surplus = newest(record for record in records if not isinstance(record.content, StoredClick))
         outcome.known[SESSION] += surplus
-        attempt = _Attempt(clicks + sessions)
+        replays, surplus = newest_replays(record for record in records if record.replay is not None)
+        outcome.known[CLICK] += surplus
+        attempt = _Attempt(clicks + sessions, replays)
         deadline = time.monotonic() + WRITE_SECONDS
         while attempt.parts and outcome.trouble is None:
             if time.monotonic() > deadline:
@@ -103,7 +106,7 @@ class PostgresStore:
             if attempt.looked_again:
                 outcome.trouble = "a day partition is not there"
             attempt.looked_again = True
-            self._partitions.forget()  # dropped under our hands
+            self._partitions.forget()  # dropped meanwhile
         elif is_slow_or_locked(error):
             self._apart(part, error, attempt, outcome)
         elif is_for_now(error) or (error.sqlstate == "42P01" and "staged_" in str(error)):
@@ -121,7 +124,7 @@ class PostgresStore:
             raise error
 
     def _apart(self, part: list[Record], error: psycopg.Error, attempt: _Attempt, outcome: Outcome) -> None:
-        """Write what took too long, or met a lock, table by table, then in halves; what is left alone with it is blocked."""
+        """Write what took too long, or met a lock, table by table, then in halves; a single record left is blocked."""
         attempt.apart = True
         targets: dict[str, list[Record]] = {}
         for record in part:
@@ -139,26 +142,28 @@ class PostgresStore:
             outcome.blocked_by = told(error)
 
     def _error_without_rows(self, attempt: _Attempt) -> psycopg.Error | None:
-        """What the same statements fail for that are run without any rows; None: it is the rows that they fail for."""
+        """The error of the same statements without any rows; None: the rows cause it."""
         if not attempt.passes_empty:
             assert self._connection is not None
             try:
                 store(self._connection, [], [], empty=True)
+                replace_clicks(self._connection, [], empty=True)
             except psycopg.Error as error:
                 return error
             attempt.passes_empty = True
         return None
 
-    def upkeep(self) -> None:
-        """See `Sink`."""
-        with connect(self._spec, self._schema, "upkeep") as connection:
-            if missing(connection, self._pipeline) is None:
-                Partitions(self._schema).ensure(connection, days_ahead())
-                follow_aliases(connection)
-                apply_retention(connection, self._schema, self._spec.retention)
+    def maintain(self) -> None:
+        try:
+            with connect(self._spec, self._schema, "maintenance") as connection:
+                if missing(connection, self._pipeline) is None:
+                    Partitions(self._schema).ensure(connection, days_ahead())
+                    follow_aliases(connection)
+                    apply_retention(connection, self._schema, self._spec.retention)
+        except psycopg.Error as error:
+            raise MaintenanceError(told(error)) from error
 
     def close(self) -> None:
-        """See `Sink`."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -169,10 +174,10 @@ class PostgresStore:
         connection = connect(self._spec, self._schema, "sink-postgres")
         try:
             _require_installed(connection, self._pipeline)
-            # The consumer must be heard of: what takes longer is tried again.
+            # The consumer must poll: what takes longer is retried.
             connection.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
             connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
-            for statement in PREPARE:
+            for statement in (*PREPARE, *PREPARE_REPLAYS):
                 connection.execute(statement)
         except BaseException:
             connection.close()
@@ -182,15 +187,23 @@ class PostgresStore:
         return connection
 
     def _store(self, records: Sequence[Record], outcome: Outcome, *, apart: bool) -> None:
-        """One transaction. Adds to `outcome` only once it is committed. `apart`: others wait, so locks are not waited for long."""
+        """One transaction. Adds to `outcome` only once it is committed.
+
+        `apart`: others wait, so locks are not waited for long.
+        """
         connection = self._connected()
+        lock_seconds = _APART_LOCK_SECONDS if apart else None
         clicks = [record for record in records if isinstance(record.content, StoredClick)]
         sessions = [record for record in records if not isinstance(record.content, StoredClick)]
         days = {record.content.storage_day for record in clicks}  # type: ignore[union-attr]
         self._partitions.ensure(connection, days)
-        added, changed = store(
-            connection, clicks, sessions, lock_seconds=_APART_LOCK_SECONDS if apart else None, beat=self.beat
-        )
+        if records[0].replay is not None:
+            added, replaced = replace_clicks(connection, records, lock_seconds=lock_seconds, beat=self.beat)
+            outcome.stored[CLICK] += added
+            outcome.replaced[CLICK] += replaced
+            outcome.known[CLICK] += len(records) - added - replaced
+            return
+        added, changed = store(connection, clicks, sessions, lock_seconds=lock_seconds, beat=self.beat)
         retractions = sum(isinstance(record.content, Retraction) for record in sessions)
         outcome.stored[CLICK] += added
         outcome.known[CLICK] += len(clicks) - added
@@ -203,10 +216,13 @@ class PostgresStore:
 
 
 class _Attempt:
-    """What is left of one write, the next part last, and what was learned on the way."""
+    """What is left of one write, the next part last, and its outcome so far.
 
-    def __init__(self, records: list[Record]) -> None:
-        self.parts = [records] if records else []
+    Replayed clicks come after the others, in parts of their own.
+    """
+
+    def __init__(self, records: list[Record], replays: list[Record]) -> None:
+        self.parts = [part for part in (replays, records) if part]
         self.looked_again = False
         self.apart = False
         self.passes_empty = False
@@ -223,12 +239,12 @@ def _require_installed(connection: Connection, pipeline: Pipeline) -> None:
 
 
 def _no_partition(error: psycopg.Error) -> bool:
-    """Not a check that a value failed, although it has that code: the row's day has no partition."""
+    """Whether the row's day has no partition, which has the code of a failed check."""
     return error.sqlstate == "23514" and error.diag.constraint_name is None
 
 
 def _halved(records: Sequence[Record], error: psycopg.Error, outcome: Outcome) -> list[list[Record]]:
-    """The halves of a batch with a bad record in it, the first one last; a single record is refused."""
+    """The halves of a batch with a bad record in it, the first one last; a single record is rejected."""
     if len(records) > 1:
         middle = len(records) // 2
         return [list(records[middle:]), list(records[:middle])]

@@ -1,8 +1,8 @@
 """The SQL of one batch: staging tables, and what moves their rows on, all within one transaction.
 
-Rollups are computed from the rows that the insert really added, in the same statement, so that a click that comes
-twice is counted once. Rows are sorted before each upsert, so that two replicas lock in the same order; of two rows with
-one key the earlier one stands (`ctid` is the order of the COPY), as it does in Elasticsearch.
+Rollups are computed from the rows that the insert really added, in the same statement, so that a click that comes twice
+is counted once. Rows are sorted before each upsert, so that two replicas lock in the same order; of two rows with one
+key the earlier one wins (`ctid` is the order of the COPY), as in Elasticsearch.
 """
 
 from __future__ import annotations
@@ -15,34 +15,36 @@ UNDATED_DAY: Final = "0001-01-01"
 """What stands for `undated` in a date column: before every real day, and a date in every client language."""
 
 
-def _temporary(name: str, scalars: dict[str, str], documents: tuple[str, ...]) -> str:
+def temporary(name: str, scalars: dict[str, str], documents: tuple[str, ...]) -> str:
+    """A table of one connection, emptied by each commit; `documents` are columns of JSON."""
     columns = [f'"{column}" {kind}' for column, kind in scalars.items()] + [f'"{column}" jsonb' for column in documents]
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
 
-def _time(column: str) -> str:
+def time_of(column: str) -> str:
     """Milliseconds as timestamptz, exact for every year (a double of seconds is not)."""
     return f"to_timestamp({column} / 1000) + ({column} % 1000) * interval '1 millisecond'"
 
 
-def _day(column: str) -> str:
+def day_of(column: str) -> str:
+    """A storage day as a date."""
     return f"CASE {column} WHEN 'undated' THEN DATE '{UNDATED_DAY}' ELSE {column}::date END"
 
 
 PREPARE: Final = (
-    _temporary("staged_clicks", CLICK_SCALARS, CLICK_JSON),
-    _temporary("staged_sessions", SESSION_SCALARS, SESSION_JSON),
+    temporary("staged_clicks", CLICK_SCALARS, CLICK_JSON),
+    temporary("staged_sessions", SESSION_SCALARS, SESSION_JSON),
 )
 
 COPY_CLICKS: Final = f"COPY staged_clicks FROM STDIN {COPY_FORMAT}"
 COPY_SESSIONS: Final = f"COPY staged_sessions FROM STDIN {COPY_FORMAT}"
 
-_CLICK_COLUMNS: Final[dict[str, str]] = {
+CLICK_COLUMNS: Final[dict[str, str]] = {
     "event_id": "event_id",
-    "storage_day": _day("storage_day"),
-    "event_time": _time("event_time"),
-    "received_at": _time("received_at"),
-    "client_timestamp": _time('"timestamp"'),
+    "storage_day": day_of("storage_day"),
+    "event_time": time_of("event_time"),
+    "received_at": time_of("received_at"),
+    "client_timestamp": time_of('"timestamp"'),
     "session_id": "session",
 } | {
     column: f'"{column}"'
@@ -50,11 +52,14 @@ _CLICK_COLUMNS: Final[dict[str, str]] = {
     if column not in {"event_id", "storage_day", "event_time", "received_at", "timestamp", "session"}
 }
 
-STORE_CLICKS: Final = f"""
+
+def insert_clicks(staged: str, columns: dict[str, str]) -> str:
+    """The statement that inserts the new clicks in `staged` and counts them; `columns` of clicks, by expression."""
+    return f"""
 WITH added AS (
-    INSERT INTO clicks ({", ".join(_CLICK_COLUMNS)})
-    SELECT {", ".join(_CLICK_COLUMNS.values())}
-    FROM staged_clicks ORDER BY 2, 1, ctid
+    INSERT INTO clicks ({", ".join(columns)})
+    SELECT {", ".join(columns.values())}
+    FROM {staged} ORDER BY 2, 1, ctid
     ON CONFLICT DO NOTHING
     RETURNING event_time, type, page_path, user_id, bot
 ), views AS (
@@ -74,14 +79,17 @@ WITH added AS (
     ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM added
-"""  # noqa: S608 - column names of this package
+"""  # noqa: S608 - names of this package
+
+
+STORE_CLICKS: Final = insert_clicks("staged_clicks", CLICK_COLUMNS)
 
 _SESSION_COLUMNS: Final[dict[str, str]] = {
     "session_id": "id",
-    "storage_day": _day("storage_day"),
-    "recorded_at": _time("recorded_at"),
-    "started_at": _time("start_ms"),
-    "ended_at": _time("end_ms"),
+    "storage_day": day_of("storage_day"),
+    "recorded_at": time_of("recorded_at"),
+    "started_at": time_of("start_ms"),
+    "ended_at": time_of("end_ms"),
     "merged_ids": "CASE WHEN merged_ids IS NULL THEN NULL ELSE ARRAY(SELECT jsonb_array_elements_text(merged_ids)) END",
 } | {
     column: column
@@ -111,20 +119,31 @@ _EDGES: Final = """
     WHERE absorbed <> survivor
     ORDER BY absorbed, version DESC, survivor"""
 
+# A session that a replay took out of another one is current; what absorbed it before may still be written again.
+_ABSORBED: Final = """
+    coalesce((SELECT r.version FROM session_records r WHERE r.session_id = e.absorbed AND r.merged_into IS NULL), -1)
+        < e.version"""
+
 ALIASES_ARE_NEWS: Final = f"""
 SELECT EXISTS (
     SELECT FROM ({_EDGES}) e LEFT JOIN session_aliases a ON a.session_id = e.absorbed
-    WHERE a.session_id IS NULL OR (a.version < e.version AND a.merged_into <> e.survivor)
+    WHERE (a.session_id IS NULL OR (a.version < e.version AND a.merged_into <> e.survivor)) AND {_ABSORBED}
 )"""  # noqa: S608
+
+END_ALIASES: Final = """
+DELETE FROM session_aliases a USING staged_sessions s
+WHERE s.merged_into IS NULL AND a.session_id = s.id AND a.version <= s.version"""
+"""An absorbed session that is current again, which only a replay causes, no longer belongs to another."""
 
 LOCK_ALIASES: Final = (
     "SELECT pg_advisory_xact_lock(hashtextextended((SELECT namespace || '.' || name FROM pipeline) || ' aliases', 0))"
 )
-"""Merges of one chain come from different partitions, so from different replicas, each of which must see the other's."""
+"""Merges of one chain come from different partitions, so from different replicas, each of which must see the
+other's."""
 
 STORE_ALIASES: Final = f"""
 INSERT INTO session_aliases AS a (session_id, merged_into, version, recorded_at)
-SELECT absorbed, survivor, version, {_time("recorded_at")} FROM ({_EDGES}) e ORDER BY 1
+SELECT absorbed, survivor, version, {time_of("recorded_at")} FROM ({_EDGES}) e WHERE {_ABSORBED} ORDER BY 1
 ON CONFLICT (session_id) DO UPDATE SET
     merged_into = EXCLUDED.merged_into, version = EXCLUDED.version, recorded_at = EXCLUDED.recorded_at
 WHERE a.version < EXCLUDED.version AND a.merged_into <> EXCLUDED.merged_into
@@ -136,10 +155,10 @@ UPDATE session_aliases a SET merged_into = b.merged_into, version = greatest(a.v
 FROM session_aliases b WHERE b.session_id = a.merged_into AND b.merged_into <> a.session_id"""
 
 FOLLOW_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND a.session_id = ANY(%s)"
-"""One step of each of these aliases towards the session that stands; twice as far with each repetition."""
+"""One step of each of these aliases towards the current session; twice as far with each repetition."""
 
 REPOINT_ALIASES: Final = f"{FOLLOW_ALL_ALIASES} AND b.session_id = ANY(%s)"
-"""Those that named one of these sessions, which stand no more."""
+"""Those that named one of these sessions, which are no longer current."""
 
 MOST_STEPS: Final = 40
 """Of FOLLOW_ALIASES; a chain of 2^40 merges, or one that goes in a circle, which no enricher writes."""

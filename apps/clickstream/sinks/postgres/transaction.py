@@ -7,12 +7,14 @@ from typing import Any
 
 import psycopg
 
+from clickstream.contracts.replays import FIRST_VERSION
 from clickstream.sinks.postgres.connection import Connection
 from clickstream.sinks.postgres.rows import click_line, session_line
 from clickstream.sinks.postgres.statements import (
     ALIASES_ARE_NEWS,
     COPY_CLICKS,
     COPY_SESSIONS,
+    END_ALIASES,
     FOLLOW_ALIASES,
     FOLLOW_ALL_ALIASES,
     LOCK_ALIASES,
@@ -34,10 +36,10 @@ def store(
     empty: bool = False,
     beat: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[bool]]:
-    """(how many clicks are new, for each session record that is newer than what is there whether it is a retraction).
+    """(number of new clicks, for each session record that is newer than the stored one whether it is a retraction).
 
-    `lock_seconds` instead of the connection's own lock timeout; `empty` runs every statement also without rows;
-    `beat` is called before each that may take long. Raises psycopg.Error, and has done nothing then.
+    `lock_seconds` instead of the connection's own lock timeout; `empty` runs every statement also without rows; `beat`
+    is called before each that may take long. Raises psycopg.Error; then nothing is changed.
     """
     added = 0
     changed: list[bool] = []
@@ -58,12 +60,13 @@ def store(
             beat()
             changed = [retracted for (retracted,) in cursor.execute(STORE_SESSIONS)]
             beat()
-            _store_aliases(cursor, empty=empty)
+            replayed = any(record.content.version >= FIRST_VERSION for record in sessions)  # type: ignore[union-attr]
+            _store_aliases(cursor, empty=empty, replayed=replayed)
     return added, changed
 
 
 def follow_aliases(connection: Connection) -> int:
-    """Let every alias name the session that stands, also those that a sink of the release before wrote. Returns their number.
+    """Make every alias name the current session, also those written by the previous release. Returns their number.
 
     Raises psycopg.Error.
     """
@@ -78,8 +81,11 @@ def follow_aliases(connection: Connection) -> int:
     return total
 
 
-def _store_aliases(cursor: psycopg.Cursor[tuple[Any, ...]], *, empty: bool) -> None:
-    """Make every alias name the session that stands, whatever order the merges come in."""
+def _store_aliases(cursor: psycopg.Cursor[tuple[Any, ...]], *, empty: bool, replayed: bool) -> None:
+    """Make every alias name the current session, whatever order the merges come in."""
+    if replayed or empty:
+        cursor.execute(LOCK_ALIASES)
+        cursor.execute(END_ALIASES)
     news = cursor.execute(ALIASES_ARE_NEWS).fetchone()
     if not (empty or (news is not None and news[0])):
         return

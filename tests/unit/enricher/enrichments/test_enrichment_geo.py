@@ -1,4 +1,5 @@
-"""Which country a click has: the tracking API's finding, else that of the address in the record; and what no address is."""
+"""Which country a click has: the tracking API's finding, else that of the address in the record; and what no address
+is."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from clickstream.contracts.geoip import Address, CountryOf, no_country
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enricher.enrichments import geo
-from clickstream.enricher.enrichments.draft import Draft
+from clickstream.runtime.geoip import Address, CountryOf, no_country
 
 
 def german(address: Address) -> str | None:
@@ -16,7 +17,7 @@ def german(address: Address) -> str | None:
 
 
 def located(country_of: CountryOf, ip: str | None, country: str | None = None) -> tuple[str | None, str | None]:
-    draft = Draft("e", 0, 0, 0, "undated", "u", "s", "/", "/", "home", ip=ip, country=country)
+    draft = EnrichedClick("e", 0, 0, 0, "undated", "u", "s", "/", "/", "home", ip=ip, country=country)
     geo.enrichment(country_of)(draft)
     return draft.ip, draft.country
 

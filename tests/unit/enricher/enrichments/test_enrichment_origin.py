@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enricher.enrichments import campaign, page, referrer
-from clickstream.enricher.enrichments.draft import Draft
 
 SHOP = "https://www.shop.example/products/item-7"
 
 
-def enriched(page_url: str, referrer_url: str | None) -> Draft:
-    draft = Draft("e", 0, 0, 0, "undated", "u", "s", page_url, "", "", referrer=referrer_url)
+def enriched(page_url: str, referrer_url: str | None) -> EnrichedClick:
+    draft = EnrichedClick("e", 0, 0, 0, "undated", "u", "s", page_url, "", "", referrer=referrer_url)
     for enrich in (page.enrichment([]), referrer.enrichment(), campaign.enrichment()):
         enrich(draft)
     return draft
@@ -70,7 +70,8 @@ def enriched(page_url: str, referrer_url: str | None) -> Draft:
         ("https://www.blog.example/", "www.blog.example", "referral", "blog.example"),
         ("//cdn.example/x", "cdn.example", "referral", "cdn.example"),
         ("android-app://com.google.android.gm/", "com.google.android.gm", "email", "gmail"),
-        ("android-app://com.google.android.googlequicksearchbox", "com.google.android.googlequicksearchbox", "search", "google"),
+        ("android-app://com.google.android.googlequicksearchbox", "com.google.android.googlequicksearchbox", "search",
+         "google"),
         ("android-app://com.reddit.frontpage/https/x", "com.reddit.frontpage", "social", "reddit"),
         ("android-app://org.unknown.app", "org.unknown.app", "referral", "org.unknown.app"),
     ],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pipeline import Join, PageCategory
 from clickstream.enricher.enrichments import join, page
-from clickstream.enricher.enrichments.draft import Draft
 from clickstream.enricher.enrichments.memo import Memo
 
 CATEGORIES = [
@@ -16,8 +16,8 @@ CATEGORIES = [
 ]
 
 
-def on_page(url: str, **tables: dict) -> Draft:
-    draft = Draft("e", 0, 0, 0, "undated", "u", "s", url, "", "")
+def on_page(url: str, **tables: dict) -> EnrichedClick:
+    draft = EnrichedClick("e", 0, 0, 0, "undated", "u", "s", url, "", "")
     page.enrichment(CATEGORIES)(draft)
     joins = [
         Join("catalogue", "t1", "/products/{key}"),

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enricher.enrichments import bot, user_agent
-from clickstream.enricher.enrichments.draft import Draft
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0"
 APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"
 
 BROWSERS = [
     (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Safari/537.36", "Chrome", "126.0", "Windows", "desktop"),
-    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Safari/537.36 Edg/126.0.0.0", "Edge", "126.0", "Windows", "desktop"),
-    (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {APPLE} Safari/605.1.15", "Safari", "17.5", "Mac OS X", "desktop"),
+    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Safari/537.36 Edg/126.0.0.0", "Edge", "126.0", "Windows",
+     "desktop"),
+    (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {APPLE} Safari/605.1.15", "Safari", "17.5", "Mac OS X",
+     "desktop"),
     ("Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0", "Firefox", "127.0", "Linux", "desktop"),
     (f"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) {CHROME} Safari/537.36", "Chrome", "126.0", "Chrome OS", "desktop"),
-    (f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Safari/604.1", "Mobile Safari", "17.5", "iOS", "mobile"),
-    (f"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Safari/604.1", "Mobile Safari", "17.5", "iOS", "tablet"),
-    (f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Mobile Safari/537.36", "Chrome Mobile", "126.0", "Android", "mobile"),
+    (f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Safari/604.1", "Mobile Safari",
+     "17.5", "iOS", "mobile"),
+    (f"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Safari/604.1", "Mobile Safari", "17.5",
+     "iOS", "tablet"),
+    (f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Mobile Safari/537.36", "Chrome Mobile", "126.0", "Android",
+     "mobile"),
     (f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Safari/537.36", "Chrome", "126.0", "Android", "tablet"),
-    ("Mozilla/5.0 (Android 13; Tablet; rv:127.0) Gecko/127.0 Firefox/127.0", "Firefox Mobile", "127.0", "Android", "tablet"),
+    ("Mozilla/5.0 (Android 13; Tablet; rv:127.0) Gecko/127.0 Firefox/127.0", "Firefox Mobile", "127.0", "Android",
+     "tablet"),
     ("Dalvik/2.1.0 (Linux; U; Android 13; Pixel 7 Build/TQ3A)", "Android", "13", "Android", "mobile"),
     ("MyShop/1.0 CFNetwork/1494 Darwin/23.4.0", "MyShop", "1.0", "iOS", "mobile"),
     ("okhttp/4.9.3", "okhttp", "4.9", None, "other"),
@@ -64,8 +70,8 @@ def agents() -> user_agent.Agents:
     return user_agent.agents()
 
 
-def enriched(agents: user_agent.Agents, text: str | None) -> Draft:
-    draft = Draft("e", 0, 0, 0, "undated", "u", "s", "/", "/", "home", user_agent=text)
+def enriched(agents: user_agent.Agents, text: str | None) -> EnrichedClick:
+    draft = EnrichedClick("e", 0, 0, 0, "undated", "u", "s", "/", "/", "home", user_agent=text)
     user_agent.enrichment(agents)(draft)
     bot.enrichment(agents)(draft)
     return draft

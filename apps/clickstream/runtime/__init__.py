@@ -1,0 +1,1 @@
+"""What every process uses: settings, logs, telemetry, probes, files, Kafka clients and their credentials."""

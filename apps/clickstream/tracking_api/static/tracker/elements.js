@@ -1,0 +1,2 @@
+/* clickstream */
+function x(n,r){try{return n()}catch{return r}}var m=(n,r)=>n.composedPath().find(o=>o instanceof Element&&o.matches(r));var d="[data-clickstream-event]",s="data-clickstream-";function f(n){let r=t=>{let a={},i="";for(let{name:e,value:c}of Array.from(t.attributes))e===s+"event"?i=c:e.startsWith(s)&&(a[e.slice(s.length).replace(/-/g,"_")]=c);i&&n.track(i,a)},o=(t,a)=>addEventListener(t,i=>x(()=>{let e=m(i,d);e&&a(e)&&r(e)}),!0);o("click",t=>t.tagName!=="FORM"),o("submit",t=>t.tagName==="FORM")}export{f as default};

@@ -1,0 +1,2 @@
+/* clickstream */
+function i(t,e){try{return t()}catch{return e}}var s=2048;function a(t,e){let r=e.excludeQuery||[];return!r.length||!t.includes("?")?t.slice(0,s):i(()=>{let o=new URL(t);for(let n of r)o.searchParams.delete(n);return o.href},t.split("?")[0]).slice(0,s)}function x(t,e){addEventListener("submit",r=>i(()=>{let o=r.target,n=u=>o.getAttribute(u)||"",c=a(new URL(n("action"),document.baseURI).href.split("#")[0],e);t.track("form_submit",{form:n("id")||n("name"),action:c})}),!0)}export{x as default};

@@ -1,0 +1,1 @@
+"""From the bytes of a request to clicks and rejections, by rules that need neither Kafka nor a clock."""

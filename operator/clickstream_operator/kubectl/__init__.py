@@ -1,0 +1,1 @@
+"""`kubectl clickstream`: a pipeline on one screen, read with the rights of whoever asks."""

@@ -1,0 +1,13 @@
+"""The enricher of a release that does not know the word `monitoring` for a bot. The code under test is unchanged."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from clickstream.enricher import main
+from clickstream.enricher.enrichments import bot
+
+if __name__ == "__main__":
+    bot._BOT = re.compile("crawl")
+    sys.exit(main.main(sys.argv[1:]))
