@@ -4,6 +4,10 @@ A compacted topic still holds hours of records. So every key is rewritten now an
 in *rounds*, spread over the chunks, adding no more bytes to each than the chunk's own changes. When a round is over,
 all of the state lies behind the offset at which the round began, and recovery reads from there: its cost follows the
 size of the state, not the day's traffic or the brokers' compaction.
+
+The owner before may have been paused between two records of a key. The second one may arrive at any time, also behind a
+round of ours, and it needs the first one, which precedes the round. So recovery is moved only when this owner has
+applied as much as that one can have been ahead: from then on its own records of the key count.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ LOW: Final = "from"
 """Header of a partition's record: the changelog offset from which a recovery must read."""
 MIN_BYTES: Final = 4 << 20
 """Between the end of a round and the beginning of the next: at least that much, or as much as the round wrote."""
+AHEAD: Final = 20_000
+"""By how many source records a key's record can be ahead of the partition's: what a worker has under way (worker.py)."""
 
 
 class Journal:
@@ -31,6 +37,7 @@ class Journal:
     def __init__(self, state: PartitionState, low: int | None) -> None:
         self.end: int | None = None
         self.low = low
+        self._to_pass = AHEAD
         self._state = state
         self._round_from: int | None = None
         self._waiting: dict[bytes, None] = {}
@@ -43,7 +50,7 @@ class Journal:
         `settled` may be behind the state. A recovery reads the clicks after it again: it must find the event ids that
         they are compared with, and what it makes of them counts more than a deletion of before.
         """
-        if self._round_from is not None and not self._waiting:
+        if self._round_from is not None and not self._waiting and self._to_pass <= 0:
             # What ended the round precedes, on the changelog, the partition's record that is made next.
             self.low, self._round_from = self._round_from, None
             self._bytes = 0
@@ -67,6 +74,10 @@ class Journal:
         if self.low is not None:
             headers = [*headers, (LOW, b"%d" % self.low)]
         return partition_record(self._state, headers)
+
+    def passed(self, records: int) -> None:
+        """So many source records that no owner before had settled are settled now; called like `delivered`."""
+        self._to_pass -= records
 
     def delivered(self, offset: int) -> None:
         """The partition's record is on the changelog, at this offset; called while other changes may be made."""

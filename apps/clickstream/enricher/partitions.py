@@ -83,7 +83,8 @@ class Owned:
 class Piece:
     """What follows from a chunk, or from closing some sessions before it: in memory applied, on its way to the brokers.
 
-    `changes` are the keys' changelog records, `record` is the partition's own. `chunk`: the records are all folded.
+    `changes` are the keys' changelog records, `record` is the partition's own. `chunk`: the records are all folded;
+    `fresh` is the number of those that the state did not have.
     """
 
     partition: int
@@ -95,6 +96,7 @@ class Piece:
     next: int
     timestamp: int
     chunk: bool
+    fresh: int
 
 
 class Stages(NamedTuple):
@@ -223,12 +225,13 @@ class Partitions:
             effects = self._processing.close(owned.state, owned.settled)
             if effects is not None:
                 return self._piece(first.partition, owned, effects)
+            fresh = len(records) if first.offset + owned.base > owned.state.applied else 0
             effects = self._processing.chunk(owned.state, records, owned.base)
             if owned.state.applied == last.offset + owned.base:
                 owned.mark = mark(last.key, last.value)
             owned.next = last.offset + 1
             owned.read_at = time.monotonic()
-            return self._piece(first.partition, owned, effects, last)
+            return self._piece(first.partition, owned, effects, last, fresh)
 
     def deliver(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
         """Send the output of these pieces, and the next stages of those before. Returns those that are through.
@@ -250,6 +253,7 @@ class Partitions:
             output.deliver()
             for piece in stages.records:
                 piece.owned.settled = piece.settles
+                piece.owned.journal.passed(piece.fresh)
                 piece.owned.done = piece.next
                 if piece.chunk:
                     piece.owned.timestamp = piece.timestamp
@@ -377,8 +381,8 @@ class Partitions:
             self._output.deliver()
             self._write_partition(partition, owned)
 
-    def _piece(self, partition: int, owned: Owned, effects: Effects, last: Any = None) -> Piece:
-        """`last` is a chunk's last record; None: sessions were closed."""
+    def _piece(self, partition: int, owned: Owned, effects: Effects, last: Any = None, fresh: int = 0) -> Piece:
+        """`last` is a chunk's last record, `fresh` as in `Piece`; None: sessions were closed."""
         owned.under_way += 1
         return Piece(
             partition,
@@ -390,6 +394,7 @@ class Partitions:
             owned.next,
             0 if last is None else last.timestamp,
             last is not None,
+            fresh,
         )
 
     def _send_output(self, effects: Effects) -> None:

@@ -39,6 +39,7 @@ MINUTE = 60_000
 GAP = 10 * MINUTE
 START = 1_000 * GAP
 FLUSH = "flush"
+CHUNKS = 3  # that are folded together, at most
 NAMES = Names("shop", "clicks")
 KINDS = st.sampled_from(("on", "on", "gap", "back", "edge", "jump"))
 
@@ -157,6 +158,7 @@ class Partition(RuleBasedStateMachine):
 
     keys: tuple[str, ...] = ("a", "b", "c", "A")
     graces: tuple[int, ...] = (0, 10 * MINUTE, 23 * 60 * MINUTE + 50 * MINUTE)
+    chunk: int = 10  # records, at most
 
     @initialize(data=st.data(), seed=st.integers(0, 2**32))
     def begin(self, data: st.DataObject, seed: int) -> None:
@@ -217,6 +219,7 @@ class Partition(RuleBasedStateMachine):
 
     def fold(self, size: int) -> None:
         """Fold a chunk, and leave its pieces to be delivered."""
+        size = min(size, self.chunk)
         records = [
             SimpleNamespace(
                 topic="t",
@@ -273,7 +276,7 @@ class Partition(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.position < len(self.log))
-    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=3))
+    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS))
     def process(self, sizes: list[int]) -> None:
         """Chunks that are delivered together; what precedes them may be under way."""
         for size in sizes:
@@ -286,7 +289,7 @@ class Partition(RuleBasedStateMachine):
         self.deliver_all()
 
     @precondition(lambda self: self.position < len(self.log))
-    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=3), cut=st.integers(0, 60), back=st.integers(0, 5))
+    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS), cut=st.integers(0, 60), back=st.integers(0, 5))
     def crash_or_pause(self, sizes: list[int], cut: int, back: int) -> None:
         self.brokers.budget = cut
         self.brokers.left_over = []
@@ -379,6 +382,8 @@ class TestSessionsSurviveTheirWorkers(Partition.TestCase):
 class OneBusyKey(Partition):
     """A person, who is sometimes a bot, and many sessions at a time."""
 
+    chunk = 2
+
     keys = ("a", "a", "a", "A")
     graces = (5 * GAP, 23 * 60 * MINUTE + 50 * MINUTE)
 
@@ -394,3 +399,5 @@ class TestSessionsSurviveInManySmallRecords(OneBusyKey.TestCase):
         monkeypatch.setattr(event_ids, "BLOCK", 2)
         monkeypatch.setattr(changelog, "INLINE", 1)
         monkeypatch.setattr(journal, "MIN_BYTES", 300)
+        # What a worker has under way here: the changes of one group of chunks, and the partition's records of another.
+        monkeypatch.setattr(journal, "AHEAD", 2 * CHUNKS * OneBusyKey.chunk)
