@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from clickstream.contracts.pipeline import Pipeline
-from clickstream.runtime.kafka import COORDINATOR_SECONDS, client_config
+from clickstream.runtime.kafka import client_config, reader_config
 from clickstream.runtime.topic_reader import TopicReadError, marks_since
 
 _TIMEOUT_S: Final = 10.0
@@ -21,11 +20,15 @@ _POLL_S: Final = 0.3
 
 
 class Lag:
-    """Reads the lag of a group from Kafka."""
+    """Reads the lag of a group from Kafka. Raises KafkaException, TopicReadError.
+
+    It asks as a consumer that never joins. An admin client asked for the offsets of a group ends its whole process by a
+    segmentation fault when the group's coordinator has moved (librdkafka 2.16), and keeps asking a former coordinator.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._names = pipeline.names
-        self._admin: Any = AdminClient(client_config(pipeline.kafka, "demo-lag"))
+        self._kafka = pipeline.kafka
 
     def enricher(self) -> int:
         """Records on raw-clicks that the enricher has not finished."""
@@ -36,21 +39,22 @@ class Lag:
         return self._records(self._names.sink_group(sink), [self._names.enriched_clicks, self._names.sessions])
 
     def _records(self, group: str, topics: Sequence[str]) -> int:
-        metadata = self._admin.list_topics(timeout=_TIMEOUT_S).topics
-        places = [TopicPartition(topic, number) for topic in topics for number in metadata[topic].partitions]
-        begin, end = (self._offsets(places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
-        request = [ConsumerGroupTopicPartitions(group, places)]
-        asked = self._admin.list_consumer_group_offsets(request, request_timeout=COORDINATOR_SECONDS)
-        answer = asked[group].result(_TIMEOUT_S)
-        committed = {(each.topic, each.partition): each.offset for each in answer.topic_partitions}
-        return sum(
-            end[place] - max(committed.get(place, -1), begin[place])  # nothing committed is a negative offset
-            for place in end
-        )
-
-    def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        found = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT_S)
-        return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
+        consumer = Consumer(reader_config(self._kafka, group))
+        try:
+            marks = {
+                (topic, number): (low, high)
+                for topic in topics
+                for number, (_, low, high) in marks_since(consumer, topic, None, _TIMEOUT_S).items()
+            }
+            left = 0
+            for found in consumer.committed([TopicPartition(*place) for place in marks], timeout=_TIMEOUT_S):
+                if found.error is not None:
+                    raise KafkaException(found.error)
+                low, high = marks[found.topic, found.partition]
+                left += high - max(found.offset, low)  # nothing committed is a negative offset
+        finally:
+            consumer.close()
+        return left
 
 
 def wait_for(what: Callable[[], int], give_up: Callable[[], bool], told: Callable[[int], object]) -> bool:

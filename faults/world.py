@@ -27,6 +27,7 @@ from clickstream.contracts.pipeline import (
     dump_pipeline,
 )
 from clickstream.runtime.kafka import client_config
+from clickstream.runtime.topic_reader import TopicReadError
 from demo.document import create_topics, demo_pipeline, load_catalogue
 from demo.drain import Lag
 from demo.processes import CLICKSTREAM, PRODUCTS
@@ -119,15 +120,13 @@ class World:
     def _lag(self, ask: Callable[[Lag], int]) -> int:
         try:
             return ask(self.lag)
-        except KafkaException as error:
+        except (KafkaException, TopicReadError) as error:
             self.timeline.say(f"    the lag is not known: {error}")
-            self.lag = Lag(self.pipeline)  # an admin client may keep asking a former coordinator
             return -1
 
     def caught_up(self, seconds: float, at_most: int = 0) -> bool:
         """Wait until no part is more than `at_most` records behind; logs the others every ten seconds."""
         began = said = time.monotonic()
-        self.lag = Lag(self.pipeline)  # an admin client from before an outage may answer seconds late
         while True:
             behind = self.behind()
             if all(0 <= left <= at_most for left in behind.values()):

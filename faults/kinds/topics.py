@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from clickstream.runtime.kafka import reader_config
-from clickstream.runtime.topic_reader import watermarks
+from clickstream.runtime.topic_reader import TopicReadError, watermarks
 from clickstream.setup.topics import TopicAdmin
 from demo.document import demo_topics
 from faults.errors import HarnessError
@@ -60,7 +60,7 @@ def _create_anew(world: World, seconds: float, which: str) -> None:
 def _zero(left: Any) -> bool:
     try:
         return bool(left() == 0)
-    except KafkaException:
+    except (KafkaException, TopicReadError):
         return False
 
 
