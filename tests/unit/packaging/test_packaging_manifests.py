@@ -54,6 +54,7 @@ def test_the_minimal_example_is_short_and_finds_all_it_needs(dependencies):
     text = (MANIFESTS / "examples" / "minimal.yaml").read_text()
     assert len(text.splitlines()) <= 30
     pipeline = one_of_kind(resources(MANIFESTS / "examples" / "minimal.yaml"), "ClickstreamPipeline")["spec"]
+    assert [step["name"] for step in pipeline["funnels"][0]["steps"]] == ["Homepage", "Product", "Checkout"]
     kafka = one_of_kind(dependencies, "Kafka")
     named = kafka["metadata"]
     assert pipeline["kafka"]["strimzi"] == {"cluster": named["name"], "namespace": named["namespace"]}
