@@ -27,11 +27,11 @@ from confluent_kafka import Producer
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
 from clickstream.contracts.topics import topics_of
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import Journal
 from clickstream.enricher.partitions import BASE, MARK
 from clickstream.enricher.sessions import PartitionState
 from clickstream.enricher.source import mark
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.runtime.arguments import at_least_one, number
 from clickstream.runtime.kafka import producer_config
 from clickstream.setup.topics import TopicAdmin

@@ -62,7 +62,7 @@ def _random_id() -> None:
 def _day_from_now() -> None:
     """A click's partition is chosen by the writer's clock."""
     from clickstream.contracts.times import iso_day
-    from clickstream.enricher import flow
+    from clickstream.enrichment import flow
 
     _replace(flow, "storage_day", lambda _timestamp, _received_at: iso_day(int(time.time() * 1_000)))
 
@@ -103,7 +103,7 @@ def _skip_backward() -> None:
 
 def _unbounded_matcher() -> None:
     """A page pattern is an ordinary regular expression, which backtracks over its wildcards."""
-    from clickstream.enricher.enrichments import page
+    from clickstream.enrichment import page
 
     def matcher(pattern: str) -> Callable[[str], bool]:
         expression = re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

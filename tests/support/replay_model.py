@@ -13,10 +13,10 @@ from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.pipeline import Enricher, Funnel, FunnelStep, Kafka, PageCategory, Pipeline
 from clickstream.contracts.replays import replay_of
 from clickstream.contracts.session_records import Retraction, Session, decode_session
-from clickstream.enricher.flow import Flow
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.sessions import PartitionState
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.replay import rewriting
 from clickstream.replay.rewriting import Counts, Rewriting, Rules, Span, Survey, fingerprint
 from support.records import decode_enriched

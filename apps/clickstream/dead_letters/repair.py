@@ -18,7 +18,7 @@ from clickstream.contracts.clicks import Click, decode_click, encode_click
 from clickstream.contracts.dead_letters import KEPT_KEY_BYTES, BadRow
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.dead_letters.letters import Letter
-from clickstream.enricher.validation import validate
+from clickstream.enrichment.validation import validate
 from clickstream.sinks.records import Refused, read_record
 from clickstream.sinks.validation import kept_ms
 from clickstream.tracking_api.rejections import Rejection

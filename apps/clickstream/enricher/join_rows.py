@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from clickstream.contracts.text import without_nul
-from clickstream.enricher.enrichments.join import Row
+from clickstream.enrichment.join import Row
 
 MAX_ROW: Final = 16_384
 """Bytes of a row's record: the row is written again with every click that it joins."""

@@ -30,8 +30,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from clickstream.contracts.pipeline import Kafka
-from clickstream.enricher.enrichments.join import Row
 from clickstream.enricher.join_rows import read_key, read_row
+from clickstream.enrichment.join import Row
 from clickstream.runtime.kafka import NO_GROUP, client_config, reader_config
 
 log: Final = logging.getLogger(__name__)

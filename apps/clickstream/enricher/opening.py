@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from clickstream.contracts.pipeline import Pipeline
-from clickstream.enricher.flow import Flow
 from clickstream.enricher.join_tables import JoinTable
+from clickstream.enrichment.flow import Flow
 from clickstream.runtime.geoip import GeoIP
 
 LOAD_SECONDS: Final = 60.0

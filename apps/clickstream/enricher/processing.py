@@ -17,8 +17,8 @@ from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.kafka_records import TRACEPARENT, header
 from clickstream.contracts.session_records import encode_session
 from clickstream.enricher.changelog import Record
-from clickstream.enricher.flow import Flow
 from clickstream.enricher.sessions import KeyState, LiveSession, PartitionState, Settled
+from clickstream.enrichment.flow import Flow
 
 log: Final = logging.getLogger(__name__)
 

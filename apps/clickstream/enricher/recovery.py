@@ -20,7 +20,6 @@ from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.kafka_records import header, headers_of
 from clickstream.contracts.pipeline import Kafka, Pipeline
 from clickstream.enricher.changelog import PARTITION_KEY, Replay
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import LOW, Journal
 from clickstream.enricher.partitions import BASE, MARK, Owned, Recovered
 from clickstream.enricher.sessions import PartitionState
@@ -32,6 +31,7 @@ from clickstream.enricher.source import (
     position_after,
     position_without_state,
 )
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.runtime.kafka import NO_GROUP, reader_config
 from clickstream.runtime.topic_reader import TopicReadError, watermarks
 

@@ -23,7 +23,7 @@ from clickstream.contracts.clicks import PAGE_VIEW
 from clickstream.contracts.session_records import Retraction, Session
 from clickstream.contracts.times import MAX_MS
 from clickstream.enricher.event_ids import MINUTE_MS, EventIds
-from clickstream.enricher.funnels import FunnelBook, Hit, add_hit, merge_hits
+from clickstream.enrichment.funnels import FunnelBook, Hit, add_hit, merge_hits
 
 MAX_MERGED: Final = 500
 """Absorbed ids that a session names; the newest. Each was named when it was absorbed, and has its retraction."""
@@ -303,7 +303,6 @@ class PartitionState:
 
     def _begin(self, key: bytes, click: Facts, offset: int) -> LiveSession:
         t, path = click.event_time, click.page_path
-        is_view = click.type == PAGE_VIEW
         return LiveSession(
             id=session_id(key, click),
             user_id=click.user_id,
@@ -312,7 +311,7 @@ class PartitionState:
             end=t,
             version=offset,
             events=1,
-            page_views=1 if is_view else 0,
+            page_views=1 if click.type == PAGE_VIEW else 0,
             entry_page=path,
             exit_page=path,
             medium=click.medium,
@@ -322,7 +321,7 @@ class PartitionState:
             referrer_source=click.referrer_source,
             campaign=click.campaign,
             country=click.country,
-            hits={name: [(t, step)] for name, step in self._funnels.matches(path)} if is_view else {},
+            hits={name: [(t, step)] for name, step in self._funnels.steps_of(click)},
             merged_ids=[],
         )
 
@@ -345,7 +344,7 @@ class PartitionState:
             session.exit_page = click.page_path
         if click.type == PAGE_VIEW:
             session.page_views += 1
-            for name, step in self._funnels.matches(click.page_path):
+            for name, step in self._funnels.steps_of(click):
                 add_hit(session.hits.setdefault(name, []), (t, step))
 
     def _schedule(self, key: bytes, state: KeyState) -> None:

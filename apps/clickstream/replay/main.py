@@ -18,13 +18,13 @@ from clickstream.contracts.kafka_rights import rights_of
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.times import moment
 from clickstream.enricher.brokers import BrokersError, await_brokers
-from clickstream.enricher.flow import Flow
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.join_tables import JoinError
 from clickstream.enricher.opening import Opened
 from clickstream.enricher.output import Output, OutputError
 from clickstream.enricher.recovery import ChangelogPartitionsError, RecoveryError
 from clickstream.enricher.sessions import PartitionState
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.replay.reading import Part, Reading
 from clickstream.replay.rewriting import Counts, Rewriting, Rules, Span, Survey, Written
 from clickstream.runtime.arguments import rate

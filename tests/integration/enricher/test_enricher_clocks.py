@@ -12,13 +12,13 @@ from clickstream.contracts.clicks import Click
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.session_records import Session, decode_session
 from clickstream.enricher import partitions as module
-from clickstream.enricher.flow import Flow
 from clickstream.enricher.metrics import Metrics
 from clickstream.enricher.output import Output
 from clickstream.enricher.partitions import Partitions
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.recovery import Recovery
 from clickstream.enricher.source import SourceTopic
+from clickstream.enrichment.flow import Flow
 from clickstream.runtime.geoip import no_country
 from clickstream.runtime.telemetry import Telemetry
 from support.processes import Process, wait_for

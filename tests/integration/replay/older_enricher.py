@@ -6,7 +6,7 @@ import re
 import sys
 
 from clickstream.enricher import main
-from clickstream.enricher.enrichments import bot
+from clickstream.enrichment import bot
 
 if __name__ == "__main__":
     bot._BOT = re.compile("crawl")

@@ -28,11 +28,11 @@ from netaddr import IPSet
 
 from clickstream.contracts.clicks import Click
 from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
-from clickstream.enricher.flow import Flow
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.sessions import PartitionState
 from clickstream.enricher.source import committed_offsets
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.replay.rewriting import Raw
 from clickstream.runtime.geoip import GeoIP
 from devstack import Stack

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.sessions import PartitionState
+from clickstream.enrichment.funnels import FunnelBook
 
 MINUTE = 60_000
 GAP = 10 * MINUTE

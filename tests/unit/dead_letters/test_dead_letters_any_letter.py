@@ -19,7 +19,7 @@ from clickstream.dead_letters.letters import Letter
 from clickstream.dead_letters.main import jq_patch
 from clickstream.dead_letters.repair import PatchError, Repair, repair
 from clickstream.dead_letters.text import described, difference, in_a_line, summary
-from clickstream.enricher.validation import validate
+from clickstream.enrichment.validation import validate
 from clickstream.sinks.records import Record, read_record
 from support.hostile import damaged, event_texts, json_of, nested, texts
 from support.mutations import records_like

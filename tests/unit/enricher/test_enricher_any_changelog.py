@@ -14,8 +14,8 @@ from clickstream.contracts.pipeline import Funnel, FunnelStep
 from clickstream.contracts.session_records import Session, encode_session
 from clickstream.contracts.topics import RECORD_BYTES
 from clickstream.enricher.changelog import PARTITION_KEY, Record, Replay, gone_records, key_records, partition_record
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.sessions import PartitionState
+from clickstream.enrichment.funnels import FunnelBook
 from clickstream.sinks import records as sink_records
 from support.mutations import arrays_like
 

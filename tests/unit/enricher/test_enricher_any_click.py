@@ -11,10 +11,10 @@ from clickstream.contracts.dead_letters import BadRow, Origin
 from clickstream.contracts.pages import split_page
 from clickstream.contracts.pipeline import Enricher, Join, Kafka, PageCategory, Pipeline
 from clickstream.contracts.urls import bytes_without_credentials, without_credentials
-from clickstream.enricher.enrichments.campaign import read_query
-from clickstream.enricher.enrichments.referrer import read_referrer
-from clickstream.enricher.enrichments.user_agent import AgentParser
-from clickstream.enricher.flow import Flow
+from clickstream.enrichment.campaign import read_query
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.referrer import read_referrer
+from clickstream.enrichment.user_agent import AgentParser
 from clickstream.runtime.geoip import no_country
 from clickstream.sinks.records import Record, Refused, read_record
 from clickstream.sinks.validation import kept_ms

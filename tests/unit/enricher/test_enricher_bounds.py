@@ -15,9 +15,9 @@ from clickstream.contracts.clicks import Click, EnrichedClick, encode_enriched
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.pipeline import Enricher, Join, Kafka, PageCategory, Pipeline
 from clickstream.contracts.topics import RECORD_BYTES
-from clickstream.enricher.flow import Flow
 from clickstream.enricher.join_rows import MAX_ROW, MAX_WRITTEN, read_key, read_row
-from clickstream.enricher.validation import MAX_RECORD
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.validation import MAX_RECORD
 from clickstream.runtime.geoip import no_country
 from support.records import decode_enriched
 

@@ -25,8 +25,8 @@ from clickstream.enricher.changelog import (
     partition_record,
 )
 from clickstream.enricher.event_ids import BLOCK, MAX_BLOCKS
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.sessions import BOT, KeyState, PartitionState
+from clickstream.enrichment.funnels import FunnelBook
 
 GAP = GRACE = 600_000
 NOW = 1_795_530_000_000

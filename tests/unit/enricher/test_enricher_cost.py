@@ -19,18 +19,18 @@ import pytest
 from clickstream.contracts.clicks import Click, decode_click, encode_click
 from clickstream.contracts.pages import key_finder, matcher, split_page
 from clickstream.contracts.pipeline import Enricher, Funnel, FunnelStep, Join, Kafka, PageCategory, Pipeline
-from clickstream.enricher.enrichments.bot import names_itself_bot
-from clickstream.enricher.enrichments.campaign import read_query
-from clickstream.enricher.enrichments.channels import channel_of_host
-from clickstream.enricher.enrichments.geo import _read_address
-from clickstream.enricher.enrichments.join import KeyReader
-from clickstream.enricher.enrichments.page import PageReader
-from clickstream.enricher.enrichments.referrer import read_referrer
-from clickstream.enricher.enrichments.user_agent import MAX_PARSED, AgentParser, _device
-from clickstream.enricher.flow import Flow
-from clickstream.enricher.funnels import FunnelBook, add_hit, furthest_step, merge_hits
 from clickstream.enricher.join_rows import MAX_ROW, read_row
-from clickstream.enricher.validation import MAX_RECORD, validate
+from clickstream.enrichment.bot import names_itself_bot
+from clickstream.enrichment.campaign import read_query
+from clickstream.enrichment.channels import channel_of_host
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.funnels import FunnelBook, add_hit, furthest_step, merge_hits
+from clickstream.enrichment.geo import _read_address
+from clickstream.enrichment.join import KeyReader
+from clickstream.enrichment.page import PageReader
+from clickstream.enrichment.referrer import read_referrer
+from clickstream.enrichment.user_agent import MAX_PARSED, AgentParser, _device
+from clickstream.enrichment.validation import MAX_RECORD, validate
 from clickstream.runtime.geoip import no_country
 
 WORST = 5.0

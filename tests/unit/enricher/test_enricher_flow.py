@@ -14,7 +14,7 @@ from clickstream.contracts.clicks import Click, EnrichedClick, encode_click, enc
 from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.pipeline import Enricher, Join, Kafka, PageCategory, Pipeline
 from clickstream.contracts.times import DAY_MS
-from clickstream.enricher.flow import Flow
+from clickstream.enrichment.flow import Flow
 from support.records import decode_enriched
 
 HOUR_MS = 3_600_000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickstream.contracts.pipeline import Funnel, FunnelStep
-from clickstream.enricher.funnels import MAX_HITS, FunnelBook, Hit, add_hit, furthest_step, merge_hits
+from clickstream.enrichment.funnels import MAX_HITS, FunnelBook, Hit, add_hit, furthest_step, merge_hits
 
 STEPS = 4
 hits_in_any_order = st.lists(st.tuples(st.integers(0, 50), st.integers(1, STEPS)), max_size=30, unique=True)

@@ -1,4 +1,4 @@
-"""From where a recovery reads: behind a round of all keys, once no record of an earlier owner can need what precedes it."""
+"""From where a recovery reads: behind a round of all keys, once no earlier owner's record can need what precedes it."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ import pytest
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enricher import journal, worker
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import LOW, Journal
 from clickstream.enricher.sessions import NOTHING_SETTLED, PartitionState
+from clickstream.enrichment.funnels import FunnelBook
 
 MINUTE = 60_000
 

@@ -27,13 +27,13 @@ from clickstream.contracts.names import Names
 from clickstream.contracts.session_records import Session, decode_session
 from clickstream.enricher import changelog, event_ids, journal
 from clickstream.enricher.changelog import PARTITION_KEY, Replay
-from clickstream.enricher.funnels import FunnelBook
 from clickstream.enricher.journal import LOW, Journal
 from clickstream.enricher.metrics import Metrics
 from clickstream.enricher.partitions import Owned, Partitions, Piece, Recovered
 from clickstream.enricher.processing import Processing
 from clickstream.enricher.sessions import PartitionState
 from clickstream.enricher.source import Look, Position
+from clickstream.enrichment.funnels import FunnelBook
 
 MINUTE = 60_000
 GAP = 10 * MINUTE
@@ -289,7 +289,9 @@ class Partition(RuleBasedStateMachine):
         self.deliver_all()
 
     @precondition(lambda self: self.position < len(self.log))
-    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS), cut=st.integers(0, 60), back=st.integers(0, 5))
+    @rule(
+        sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS), cut=st.integers(0, 60), back=st.integers(0, 5)
+    )
     def crash_or_pause(self, sizes: list[int], cut: int, back: int) -> None:
         self.brokers.budget = cut
         self.brokers.left_over = []

@@ -15,8 +15,8 @@ from clickstream.contracts.dead_letters import Origin
 from clickstream.contracts.pipeline import Kafka, Pipeline
 from clickstream.contracts.times import MAX_MS, parse_rfc3339
 from clickstream.contracts.topics import RECORD_BYTES
-from clickstream.enricher.flow import Flow
-from clickstream.enricher.validation import validate
+from clickstream.enrichment.flow import Flow
+from clickstream.enrichment.validation import validate
 from clickstream.runtime.geoip import no_country
 from clickstream.sinks.records import Record, read_record
 from clickstream.sinks.validation import kept_ms

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.channels import channel_of_app, channel_of_host
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.channels import channel_of_app, channel_of_host
+from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 20_000
 MAX_HOST: Final = 253
@@ -60,9 +60,9 @@ def read_referrer(text: str) -> Referrer:
     return Referrer(host, host.removeprefix("www."), *channel_of_host(host))
 
 
-def enrichment() -> Enrichment:
+def enrichment(most: int = CACHED) -> Enrichment:
     """Sets referrer_host, medium, referrer_source. After page, whose host decides what is internal."""
-    referrers = Memo(read_referrer, CACHED)
+    referrers = Memo(read_referrer, min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         text = click.referrer

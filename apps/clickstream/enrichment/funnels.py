@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
+from clickstream.contracts.clicks import PAGE_VIEW
 from clickstream.contracts.pages import matcher
 from clickstream.contracts.pipeline import Funnel
 
@@ -21,10 +22,22 @@ Hit = tuple[int, int]
 """(event time in ms, step from 1)."""
 
 
-class FunnelBook:
-    """The declared funnels, matched against page views."""
+CACHED: Final = 10_000
 
-    def __init__(self, funnels: Sequence[Funnel]) -> None:
+
+class _Viewed(Protocol):
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def page_path(self) -> str: ...
+
+
+class FunnelBook:
+    """The declared funnels, matched against page views. The steps of at most `most` paths are kept."""
+
+    def __init__(self, funnels: Sequence[Funnel], most: int = CACHED) -> None:
+        self._most = most
         self._steps = [
             (funnel.name, [(number, matcher(step.page)) for number, step in enumerate(funnel.steps, 1)])
             for funnel in funnels
@@ -32,11 +45,15 @@ class FunnelBook:
         self._last = [(name, len(steps)) for name, steps in self._steps]
         self._cache: dict[str, tuple[tuple[str, int], ...]] = {}
 
+    def steps_of(self, click: _Viewed) -> tuple[tuple[str, int], ...]:
+        """(funnel, step) for every step that a click is: of its path, if it is a page view."""
+        return self.matches(click.page_path) if click.type == PAGE_VIEW else ()
+
     def matches(self, path: str) -> tuple[tuple[str, int], ...]:
         """(funnel, step) for every step that a view of this path is."""
         found = self._cache.get(path)
         if found is None:
-            if len(self._cache) > 10_000:
+            if len(self._cache) > self._most:
                 self._cache.clear()
             found = tuple((name, number) for name, steps in self._steps for number, matches in steps if matches(path))
             self._cache[path] = found

@@ -18,8 +18,8 @@ from ua_parser.loaders import load_builtins
 from ua_parser.regex import Resolver
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 20_000
 MAX_PARSED: Final = 1_024
@@ -85,8 +85,8 @@ class AgentParser:
         )
 
 
-def agents() -> Agents:
-    return Memo(AgentParser(), CACHED)
+def agents(most: int = CACHED) -> Agents:
+    return Memo(AgentParser(), min(most, CACHED))
 
 
 def enrichment(agents: Agents) -> Enrichment:

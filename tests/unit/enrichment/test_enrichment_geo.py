@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import geo
+from clickstream.enrichment import geo
 from clickstream.runtime.geoip import Address, CountryOf, no_country
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import bot, user_agent
+from clickstream.enrichment import bot, user_agent
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0"
 APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"

@@ -13,8 +13,8 @@ import msgspec
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pages import matcher, split_page
 from clickstream.contracts.pipeline import PageCategory
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 20_000
 MAX_CATEGORY: Final = 256
@@ -47,9 +47,9 @@ class PageReader:
         return first[:MAX_CATEGORY] or "home"
 
 
-def enrichment(categories: Sequence[PageCategory]) -> Enrichment:
+def enrichment(categories: Sequence[PageCategory], most: int = CACHED) -> Enrichment:
     """Sets page_host, page_path, page_category."""
-    pages = Memo(PageReader(categories), CACHED)
+    pages = Memo(PageReader(categories), min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         page = pages[click.page]

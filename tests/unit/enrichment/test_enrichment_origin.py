@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import campaign, page, referrer
+from clickstream.enrichment import campaign, page, referrer
 
 SHOP = "https://www.shop.example/products/item-7"
 

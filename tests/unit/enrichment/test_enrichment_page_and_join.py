@@ -6,8 +6,8 @@ import pytest
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pipeline import Join, PageCategory
-from clickstream.enricher.enrichments import join, page
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import join, page
+from clickstream.enrichment.memo import Memo
 
 CATEGORIES = [
     PageCategory("sale", "/products/sale-*"),

@@ -9,6 +9,7 @@ of the topic by construction: a click of at most `MAX_RECORD` bytes, and at most
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from clickstream.contracts.clicks import Click, EnrichedClick, decode_click
@@ -16,30 +17,32 @@ from clickstream.contracts.dead_letters import BadRow
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.times import FUTURE_TOLERANCE_MS, event_time, storage_day
-from clickstream.enricher.enrichments import Enrichment, bot, campaign, geo, join, page, referrer, user_agent
-from clickstream.enricher.enrichments.join import Table
-from clickstream.enricher.validation import validate
+from clickstream.enrichment import Enrichment, bot, campaign, geo, join, page, referrer, user_agent
+from clickstream.enrichment.join import Table
+from clickstream.enrichment.validation import validate
 from clickstream.runtime.geoip import CountryOf
 
 
 class Flow:
     """The enrichments of one pipeline, with their caches. `tables` has one entry for each join.
 
-    One thread at a time.
+    `most`: values that one cache keeps, at most. One thread at a time.
     """
 
-    def __init__(self, pipeline: Pipeline, country_of: CountryOf, tables: Mapping[str, Table]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, country_of: CountryOf, tables: Mapping[str, Table], most: int = sys.maxsize
+    ) -> None:
         settings = pipeline.enricher
         self._late_after = duration_ms(settings.late_after)
-        agents = user_agent.agents()
+        agents = user_agent.agents(most)
         self._enrichments: tuple[Enrichment, ...] = (
             user_agent.enrichment(agents),
-            bot.enrichment(agents),
-            geo.enrichment(country_of),
-            page.enrichment(settings.page_categories),
-            referrer.enrichment(),
-            campaign.enrichment(),
-            join.enrichment(settings.joins, tables),
+            bot.enrichment(agents, most),
+            geo.enrichment(country_of, most),
+            page.enrichment(settings.page_categories, most),
+            referrer.enrichment(most),
+            campaign.enrichment(most),
+            join.enrichment(settings.joins, tables, most),
         )
 
     def enrich(self, value: bytes | None, record_time: int | None) -> EnrichedClick | BadRow:

@@ -20,8 +20,8 @@ import msgspec
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pages import split_page
 from clickstream.contracts.text import without_nul
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 10_000
 MAX_VALUE: Final = 256
@@ -94,9 +94,9 @@ def read_query(query: str) -> Campaign:
     return Campaign(name, source, medium, term, content, visit_medium, visit_source)
 
 
-def enrichment() -> Enrichment:
+def enrichment(most: int = CACHED) -> Enrichment:
     """Sets campaign…, and medium and referrer_source where the page is tagged. After the referrer."""
-    campaigns = Memo(lambda page: read_query(split_page(page)[2]), CACHED)
+    campaigns = Memo(lambda page: read_query(split_page(page)[2]), min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         page = click.page

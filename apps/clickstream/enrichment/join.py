@@ -13,8 +13,8 @@ from urllib.parse import unquote
 from clickstream.contracts.clicks import EnrichedClick, Scalar
 from clickstream.contracts.pages import key_finder
 from clickstream.contracts.pipeline import Join
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 20_000
 
@@ -41,9 +41,9 @@ class KeyReader:
         return tuple((name, unquote(key)) for name, key in found if key is not None)
 
 
-def enrichment(joins: Sequence[Join], tables: Mapping[str, Table]) -> Enrichment:
+def enrichment(joins: Sequence[Join], tables: Mapping[str, Table], most: int = CACHED) -> Enrichment:
     """Sets joins. `tables` has one for each join, by name; after page."""
-    keys = Memo(KeyReader(joins), CACHED)
+    keys = Memo(KeyReader(joins), min(most, CACHED))
     lookups = {join.name: tables[join.name].get for join in joins}
 
     def enrich(click: EnrichedClick) -> None:

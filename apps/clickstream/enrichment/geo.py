@@ -11,16 +11,16 @@ from ipaddress import ip_address
 from typing import Final
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
 from clickstream.runtime.geoip import Address, CountryOf, country_code
 
 CACHED: Final = 50_000
 
 
-def enrichment(country_of: CountryOf) -> Enrichment:
+def enrichment(country_of: CountryOf, most: int = CACHED) -> Enrichment:
     """Sets ip, country."""
-    addresses = Memo(_read_address, CACHED)
+    addresses = Memo(_read_address, min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         country = country_code(click.country)

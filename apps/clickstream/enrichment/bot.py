@@ -12,9 +12,9 @@ import re
 from typing import Final
 
 from clickstream.contracts.clicks import EnrichedClick
-from clickstream.enricher.enrichments import Enrichment
-from clickstream.enricher.enrichments.memo import Memo
-from clickstream.enricher.enrichments.user_agent import CACHED, MAX_PARSED, Agents
+from clickstream.enrichment import Enrichment
+from clickstream.enrichment.memo import Memo
+from clickstream.enrichment.user_agent import CACHED, MAX_PARSED, Agents
 
 _WORDS: Final = (
     r"(?<!cu)bots?(?![a-z])",  # not the phones named Cubot, not "bottle"
@@ -81,9 +81,9 @@ def names_itself_bot(user_agent: str) -> bool:
     return _BOT.search(user_agent, 0, MAX_PARSED) is not None
 
 
-def enrichment(agents: Agents) -> Enrichment:
+def enrichment(agents: Agents, most: int = CACHED) -> Enrichment:
     """Sets bot, and device to `bot` for one; after the user agent, whose device it overrules."""
-    bots = Memo(lambda text: agents[text].spider or names_itself_bot(text), CACHED)
+    bots = Memo(lambda text: agents[text].spider or names_itself_bot(text), min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         text = click.user_agent
