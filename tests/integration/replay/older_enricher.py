@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 from clickstream.enricher import main
 from clickstream.enrichment import bot
 
 if __name__ == "__main__":
-    bot._BOT = re.compile("crawl")
+    bot._BOTS = bot.compiled(["(?i:crawl)"])
     sys.exit(main.main(sys.argv[1:]))

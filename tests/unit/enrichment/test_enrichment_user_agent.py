@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enrichment import bot, user_agent
@@ -55,12 +56,20 @@ BOTS = [
     "SomeNewCrawler/0.1",
     "my-own-monitoring",
     "kube-probe/1.34",
+    "Mozilla/5.0 (compatible; SomeThing 3.1)",
+    "SomeThing/3.1 (https://thing.example)",
+    "SomeThing/3.1 (ops@thing.example)",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
 ]
 
 PEOPLE = [
     f"Mozilla/5.0 (Linux; Android 13; CUBOT NOTE 21) {CHROME} Mobile Safari/537.36",
     "MyBottleShop/2.0 CFNetwork/1494 Darwin/23.4.0",
     "Dart/3.4 (dart:io)",
+    "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0)",
+    "Mozilla/5.0 (compatible; Konqueror/4.5; Linux) KHTML/4.5.4 (like Gecko)",
+    f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Mobile Safari/537.36 (Ecosia android@150.0.0.0)",
+    f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Instagram 334.0 (iPhone15,2; en_DE)",
     *(row[0] for row in BROWSERS),
 ]
 
@@ -92,6 +101,14 @@ def test_televisions_and_consoles_are_other_devices(agents, text):
 def test_a_bot_is_flagged_and_its_device_is_bot(agents, text):
     draft = enriched(agents, text)
     assert (draft.bot, draft.device) == (True, "bot")
+
+
+def test_of_the_lists_own_examples_only_the_libraries_of_apps_are_people(agents):
+    examples = {text for each in CRAWLER_USER_AGENTS_DATA for text in each["instances"]}
+    people = {text for text in examples if not enriched(agents, text).bot}
+    assert len(examples) > 2_000
+    assert len(people) / len(examples) < 0.01
+    assert all("okhttp" in text for text in people)
 
 
 @pytest.mark.parametrize("text", PEOPLE)
