@@ -48,10 +48,11 @@ def part_of(document: dict[str, Any], component: str) -> dict[str, Any]:
     kafka = {name: value for name, value in document["kafka"].items() if name != "topics"}
     common: dict[str, Any] = {"namespace": document["namespace"], "name": document["name"], "kafka": kafka}
     if component == naming.TRACKING_API:
-        group_by = document["enricher"]["groupBy"]
-        part = common | {"sources": document["sources"], "trackingApi": document["trackingApi"], "groupBy": group_by}
-        geoip = document["enricher"].get("geoip")
-        return part if geoip is None else part | {"geoip": geoip}
+        # What /v1/validate foretells (docs/adr/0020), and the key of a click.
+        read = ("groupBy", "geoip", "lateAfter", "joins", "pageCategories")
+        enricher = {name: document["enricher"][name] for name in read if name in document["enricher"]}
+        own = {"sources": document["sources"], "trackingApi": document["trackingApi"]}
+        return common | own | {"enricher": enricher, "funnels": document["funnels"]}
     if component == naming.ENRICHER:
         return common | {"enricher": document["enricher"], "funnels": document["funnels"]}
     if component == naming.TOPICS:

@@ -2,7 +2,8 @@
 
 A rejection is `{"error": {"code", "path", "message"}}`, a batch `{"accepted": n, "rejected": [...]}`; a batch of which
 some events could not be stored has both, and `"unstored": [...]`. An answer never repeats anything of the request but
-its Origin header, which CORS (the Fetch standard) demands and which was compared with a list first.
+its Origin header, which CORS (the Fetch standard) demands and which was compared with a list first; only a verdict
+(`verdicts`) tells what would be found in the request's events.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 _JSON: Final = (b"content-type", b"application/json")
 _RETRY: Final = (b"retry-after", str(limits.RETRY_AFTER_SECONDS).encode())
 _NO_STORE: Final = (b"cache-control", b"no-store")
+_NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _GIF: Final = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
     b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
@@ -123,9 +125,16 @@ def refusal(status: int, body: bytes) -> Answer:
     return json_answer(status, body, *headers)
 
 
-def limited(refusal: Refusal, refuse: Callable[[Rejection], Answer]) -> Answer:
+def verdict(body: bytes) -> Answer:
+    """What would become of a request's events. Nobody may keep it, or take it for anything but JSON."""
+    return json_answer(200, body, _NO_STORE, _NO_SNIFF)
+
+
+def limited(
+    refusal: Refusal, refuse: Callable[[Rejection], Answer], reason: Rejection = rejections.RATE_LIMITED
+) -> Answer:
     """The answer to a request that a rate limit refuses (429), with draft-ietf-httpapi-ratelimit-headers' fields."""
-    return refuse(rejections.RATE_LIMITED).with_headers(
+    return refuse(reason).with_headers(
         [
             (b"retry-after", b"%d" % refusal.seconds),
             (b"ratelimit", f'"{refusal.limit}";r={refusal.left};t={refusal.seconds}'.encode()),

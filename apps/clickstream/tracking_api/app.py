@@ -36,6 +36,7 @@ from clickstream.tracking_api.rejections import Code, Rejection
 from clickstream.tracking_api.script import Script, coding_for, read_scripts
 from clickstream.tracking_api.server import Lifecycle, Phase
 from clickstream.tracking_api.settings import TrackingSettings
+from clickstream.tracking_api.verdicts import Validator
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS: Final = 5.0
@@ -109,6 +110,7 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
             metrics=Metrics(telemetry, producer.__len__),
             telemetry=telemetry,
             country_of=geoip.country_of,
+            validator=Validator(pipeline, geoip.country_of),
         )
         services.metrics.watch_limits(services.limits)
         geoip.watch(telemetry)

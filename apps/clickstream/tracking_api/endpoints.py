@@ -3,7 +3,8 @@
 Plain ASGI rather than FastAPI's request handling, which would parse the body without a limit and echo bad input in its
 422.
 
-Architecture invariant: of a request that brings events, only `RecordProducer.send` leads to a 2xx, by `DELIVERED`.
+Architecture invariant: of a request that brings events, only `RecordProducer.send` leads to a 2xx, by `DELIVERED`. What
+is sent to VALIDATE goes the same way up to there, and is judged instead (`verdicts`): nothing is stored or counted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from clickstream.contracts.pipeline import Privacy
 from clickstream.runtime.geoip import CountryOf
 from clickstream.runtime.telemetry import Telemetry
-from clickstream.tracking_api import answers, rejections, segment_answers
+from clickstream.tracking_api import answers, rejections, segment_answers, verdicts
 from clickstream.tracking_api.access import Access, SourceAccess
 from clickstream.tracking_api.address import Address, Network, client_address
 from clickstream.tracking_api.answers import Answer
@@ -43,6 +44,7 @@ from clickstream.tracking_api.requests import (
     read_headers,
     without_key,
 )
+from clickstream.tracking_api.validation.batch import is_for_batches
 from clickstream.tracking_api.validation.event import RequestContext
 from clickstream.tracking_api.validation.request import (
     ParsedRequest,
@@ -55,6 +57,7 @@ from clickstream.tracking_api.validation.request import (
     parse_segment_batch_request,
 )
 from clickstream.tracking_api.validation.segment_batch import write_key_in_body
+from clickstream.tracking_api.verdicts import AccessVerdict, LimitLeft, Validator
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ class Endpoint(Enum):
 
     The first path is the route's name. Where a client speaks Segment's API, the rules of its libraries hold: the key
     may be in basic authentication or in the body, the Content-Type says nothing, and the answers are others.
+
+    VALIDATE stores nothing: it answers what EVENT or BATCH, whichever could take the body, would do.
     """
 
     EVENT = ("/v1/events",), ("POST",), "body", parse_event_request, answers.event
@@ -95,6 +100,7 @@ class Endpoint(Enum):
         parse_segment_batch_request,
         segment_answers.batch,
     )
+    VALIDATE = ("/v1/validate",), ("POST",), "body", parse_event_request, answers.event
 
     def __init__(
         self,
@@ -130,6 +136,7 @@ class Services:
     metrics: Metrics
     telemetry: Telemetry
     country_of: CountryOf
+    validator: Validator
 
 
 class EndpointApp:
@@ -221,7 +228,7 @@ class _RequestHandler:
 
     def _first_look(self, source: SourceAccess) -> Refusal | None:
         """What a batch costs is in its body, which need not be read for nothing; all others pay."""
-        if self._endpoint in {Endpoint.BATCH, Endpoint.SEGMENT_BATCH}:
+        if self._endpoint in {Endpoint.BATCH, Endpoint.SEGMENT_BATCH, Endpoint.VALIDATE}:
             return self._services.limits[source.name].refusal(self._address, most_events(self._headers))
         return self._pay(source, 1)
 
@@ -250,10 +257,17 @@ class _RequestHandler:
             refusal = self._first_look(source)
             if refusal is not None:
                 return self._limit(source, refusal)
+        judging = endpoint is Endpoint.VALIDATE
+        if judging:
+            endpoint = Endpoint.BATCH if isinstance(text, bytes) and is_for_batches(text) else Endpoint.EVENT
         parsed = text if isinstance(text, Rejection) else await endpoint.parse(text, self._context(source))
-        if isinstance(parsed, Rejection):
-            return await self._store_whole(source, body if isinstance(text, Rejection) else text, parsed)
-        return await self._store(source, parsed, endpoint.make_answer)
+        make_answer = endpoint.make_answer
+        if isinstance(parsed, Rejection):  # no events can be told apart: the whole body is refused, and kept
+            parsed = await one_event(body if isinstance(text, Rejection) else text, parsed)
+            make_answer = endpoint.answer_one
+        if judging:
+            return await self._judge(source, parsed, endpoint, make_answer)
+        return await self._store(source, parsed, make_answer)
 
     def _admit(self) -> SourceAccess | Rejection:
         """The source, and whose request it is."""
@@ -296,9 +310,33 @@ class _RequestHandler:
             nonce=os.urandom(16) if self._endpoint.segment else b"",
         )
 
-    async def _store_whole(self, source: SourceAccess, body: bytes, rejection: Rejection) -> Answer:
-        """The dead letter of a body in which no events can be told apart, then the answer."""
-        return await self._store(source, await one_event(body, rejection), self._endpoint.answer_one)
+    async def _judge(
+        self, source: SourceAccess, parsed: ParsedRequest, endpoint: Endpoint, make_answer: MakeAnswer
+    ) -> Answer:
+        """What `endpoint` would do, while Kafka is available. It costs the source's limits what it would cost there."""
+        services, events = self._services, len(parsed.originals)
+        refusal = services.validator.limit.take(events)
+        if refusal is not None:
+            return answers.limited(refusal, endpoint.refuse, rejections.TOO_MANY_VALIDATIONS)
+        refusal = self._pay(source, events)
+        if refusal is not None:
+            services.validator.limit.give_back(events)
+            return self._limit(source, refusal)
+        records = [(index, services.records.click(click, self._traceparent)) for index, click in parsed.clicks]
+        found = await services.validator.judge(records, self._received_at)
+        for event in parsed.rejected:
+            letter = services.records.dead_letter(event.original, event.rejection, self._received_at, source.name)
+            found.append(verdicts.rejected(event.index, event.rejection, letter))
+        left = services.limits[source.name].left(self._address)
+        access = AccessVerdict(
+            source.name,
+            "none" if self._headers.origin is None else "allowed",
+            [LimitLeft(limit, events) for limit, events in left.items()],
+        )
+        refused = [(event.index, event.rejection) for event in parsed.rejected]
+        services.metrics.validated(source.name, len(records), len(refused))
+        answer = make_answer(len(records), refused, [])
+        return answers.verdict(verdicts.encode(endpoint.path, answer, access, found))
 
     async def _store(self, source: SourceAccess, parsed: ParsedRequest, make_answer: MakeAnswer) -> Answer:
         """Clicks and dead letters into Kafka, then the answer. A request is taken as a whole, or refused by a limit."""
@@ -366,11 +404,13 @@ class _RequestHandler:
             metrics.dead_letters_lost(lost)
 
     def _limit(self, source: SourceAccess, refusal: Refusal) -> Answer:
-        self._services.metrics.limited(source.name, refusal.limit)
+        if self._endpoint is not Endpoint.VALIDATE:
+            self._services.metrics.limited(source.name, refusal.limit)
         return answers.limited(refusal, self._endpoint.refuse)
 
     def _reject(self, rejection: Rejection) -> Answer:
-        self._services.metrics.rejected(rejection.code)
+        if self._endpoint is not Endpoint.VALIDATE:
+            self._services.metrics.rejected(rejection.code)
         return self._endpoint.refuse(rejection)
 
 

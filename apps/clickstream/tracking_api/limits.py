@@ -42,3 +42,10 @@ ANSWER_SECONDS: Final = 30.0
 DELIVERY_SECONDS: Final = 9.0
 """How long an answer waits for the brokers; the producer itself gives up a second earlier."""
 RETRY_AFTER_SECONDS: Final = 2
+
+VALIDATED_EVENTS_PER_SECOND: Final = 50
+"""Events that `/v1/validate` judges, of all sources; `BATCH_EVENTS` at once. Judging may cost more than storing."""
+VERDICT_BYTES: Final = 4 * 1_024 * 1_024
+"""Of verdicts in one answer; once they are more, those on further events leave out what the enricher would find."""
+VALIDATION_CACHED: Final = 500
+"""Values that each cache of its enrichments keeps."""

@@ -13,6 +13,7 @@ from clickstream.tracking_api.rejections import Code
 REQUESTS: Final = "clickstream.http.request.duration"
 UNAVAILABLE: Final = "clickstream.http.unavailable"
 LIMITED: Final = "clickstream.http.limited"
+VALIDATED: Final = "clickstream.http.validated"
 OVER_BUDGET: Final = "clickstream.dead_letters.over_budget"
 _FORGOTTEN: Final = "clickstream.http.forgotten_addresses"
 _QUEUE: Final = "clickstream.producer.queue.records"
@@ -35,6 +36,7 @@ class Metrics:
         )
         self._unavailable = telemetry.counter(UNAVAILABLE, "requests answered with 503")
         self._limited = telemetry.counter(LIMITED, "requests answered with 429, by source and limit")
+        self._validated = telemetry.counter(VALIDATED, "events that /v1/validate judged, by source and verdict")
         self._requests = telemetry.histogram(REQUESTS, "time to answer, by route and status", _BUCKETS)
         # Series that exist from the start: a rate over a counter that appears with its first error misses that error.
         self._unavailable.add(0)
@@ -81,6 +83,12 @@ class Metrics:
         """One request that a limit refuses."""
         self._limited.add(1, {"source": source, "limit": limit.value})
         self.rejected(Code.RATE_LIMITED)
+
+    def validated(self, source: str, accepted: int, rejected: int) -> None:
+        """Events that were judged; they count nowhere else."""
+        for verdict, events in (("accepted", accepted), ("rejected", rejected)):
+            if events:
+                self._validated.add(events, {"source": source, "verdict": verdict})
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         self._requests.record(seconds, {"route": route, "status": status})

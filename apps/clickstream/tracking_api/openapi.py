@@ -48,7 +48,8 @@ _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "s
 _RATE_LIMIT = {
     "RateLimit": {
         "schema": {"type": "string"},
-        "description": "Which limit refused, source or address; r: the events that it would take now, t: Retry-After.",
+        "description": "Which limit refused: source, address, or (of /v1/validate) validation; r: the events that it "
+        "would take now, t: Retry-After.",
     },
     "RateLimit-Policy": {
         "schema": {"type": "string"},
@@ -91,6 +92,7 @@ def openapi() -> dict[str, Any]:
             "/v1/events/batch": {
                 "post": _post("Send up to 500 events", "Batch", _accepted("Some events were.", "BatchAnswer"))
             },
+            "/v1/validate": {"post": _validation()},
             **{path: {"post": _segment(kind)} for path, kind in SEGMENT_PATHS.items()},
             "/v1/pixel.gif": {
                 "get": _pixel("Send one event as the query string of an image"),
@@ -139,6 +141,24 @@ def _post(summary: str, schema: str, accepted: dict[str, Any]) -> dict[str, Any]
         ],
         "requestBody": {"required": True, "content": {"application/json": content, "text/plain": content}},
         "responses": {"202": accepted} | answers,
+    }
+
+
+def _validation() -> dict[str, Any]:
+    content = {"schema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Event", "Batch")]}}
+    codes = {Code.MISSING_KEY, Code.UNKNOWN_KEY, Code.ORIGIN_NOT_ALLOWED, Code.BODY_TIMEOUT, Code.BODY_TOO_LARGE}
+    limit = "More events than the source, or one client address, may send, or than are validated of all sources."
+    return {
+        "summary": "Say what would become of events, and store nothing",
+        "description": "Takes what /v1/events or /v1/events/batch takes: a body with events and without event_id is "
+        "for the latter. The status and answer of that endpoint are in the verdict, which itself is a 200; of each "
+        "event it has the error or the Kafka record, and what the enricher would find. What depends on other events or "
+        "on servers is in not_told. A validation counts against the limits of its source, and all validations of a "
+        f"process against one of {limits.VALIDATED_EVENTS_PER_SECOND} events a second.",
+        "parameters": [{"name": "Content-Encoding", "in": "header", "schema": {"enum": ["gzip", "identity"]}}],
+        "requestBody": {"required": True, "content": {"application/json": content, "text/plain": content}},
+        "responses": {"200": _accepted("The verdict.", "Verdict")}
+        | _rejections(codes | {Code.RATE_LIMITED}, meanings=_MEANINGS | {413: "Too large.", 429: limit}),
     }
 
 

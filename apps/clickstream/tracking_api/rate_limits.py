@@ -34,10 +34,14 @@ Clock = Callable[[], int]
 
 
 class Limit(StrEnum):
-    """Whose bucket refused a request: that of all of the source's events, or that of one client's address."""
+    """Whose bucket refused a request: that of all of the source's events, or that of one client's address.
+
+    VALIDATION is that of all sources' validations, which store nothing.
+    """
 
     SOURCE = "source"
     ADDRESS = "address"
+    VALIDATION = "validation"
 
 
 class State(NamedTuple):
@@ -203,6 +207,15 @@ class SourceLimits:
             return self._refusal(now, network, events)
         return None
 
+    def left(self, address: Address | None) -> dict[Limit, int]:
+        """The events that each limit would take of this address now; takes nothing."""
+        now, found = self._clock(), {}
+        if self._source is not None:
+            found[Limit.SOURCE] = self._source.state(now, 0).left
+        if self.addresses is not None:
+            found[Limit.ADDRESS] = self.addresses.state(now, network_of(address), 0).left
+        return found
+
     def take_dead_letter(self, size: int) -> bool:
         """Whether a dead letter of so many bytes is within the budget."""
         return self.dead_letters.take(self._clock(), size)
@@ -218,6 +231,30 @@ class SourceLimits:
         if not state.wait:
             return None
         return Refusal(limit, state.left, -(-state.wait // SECOND), ", ".join(self._policies.values()))
+
+
+class ValidationLimit:
+    """The bucket of all validations of a process: they cost more than what they foretell, and anybody may ask."""
+
+    __slots__ = ("_bucket", "_clock", "_policy")
+
+    def __init__(self, clock: Clock = time.monotonic_ns) -> None:
+        rate = Rate(limits.VALIDATED_EVENTS_PER_SECOND, limits.BATCH_EVENTS)
+        self._clock = clock
+        self._bucket = TokenBucket(*_rate(rate))
+        self._policy = _policy(Limit.VALIDATION, rate)
+
+    def take(self, events: int) -> Refusal | None:
+        """Take so many events (`BATCH_EVENTS` at most), or none."""
+        now = self._clock()
+        if self._bucket.take(now, events):
+            return None
+        left, wait = self._bucket.state(now, events)
+        return Refusal(Limit.VALIDATION, left, -(-wait // SECOND), self._policy)
+
+    def give_back(self, events: int) -> None:
+        """Put back what was taken for events that are not judged."""
+        self._bucket.give_back(events)
 
 
 def limits_of(sources: list[Source]) -> Mapping[str, SourceLimits]:

@@ -194,6 +194,13 @@ RATE_LIMITED: Final = Rejection(
     "the source, or this address, may not send as many events: send all of them again after Retry-After, ids unchanged",
 )
 
+TOO_MANY_VALIDATIONS: Final = Rejection(
+    Code.RATE_LIMITED,
+    "$",
+    f"at most {limits.VALIDATED_EVENTS_PER_SECOND} events a second are validated here, of all sources: try again after "
+    "Retry-After",
+)
+
 # Our own trouble.
 UNAVAILABLE: Final = Rejection(Code.UNAVAILABLE, "$", "the events could not be stored: send them again, ids unchanged")
 PARTLY_UNAVAILABLE: Final = Rejection(

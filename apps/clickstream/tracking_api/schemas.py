@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from clickstream.contracts.clicks import EnrichedClick
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.rejections import WITHOUT_BODY, Code
+from clickstream.tracking_api.verdicts import FOUND, TIMES, EventVerdict, Verdict
 
 _INDEX = {"type": "integer", "minimum": 0, "maximum": limits.BATCH_EVENTS - 1}
 _TIME = {"type": "string", "format": "date-time"}
@@ -136,7 +140,31 @@ def schemas() -> dict[str, Any]:
             "properties": {"error": _error()},
             "additionalProperties": False,
         },
+        **_verdict(),
     }
+
+
+def _verdict() -> dict[str, Any]:
+    """The answer of /v1/validate, as its types have it; what it quotes of other records has their types."""
+    reference = "#/components/schemas/{name}"
+    _, found = msgspec.json.schema_components([Verdict, EventVerdict], ref_template=reference)
+    for schema in found.values():
+        schema["description"] = " ".join(schema["description"].split())
+        if schema.get("type") == "object":
+            schema["additionalProperties"] = False
+    answers = [{"$ref": reference.format(name=name)} for name in ("Accepted", "BatchAnswer", "Refusal")]
+    found["Verdict"]["properties"]["events"]["items"] = {"$ref": reference.format(name="EventVerdict")}
+    found["Verdict"]["properties"]["answer"] = {"anyOf": answers}
+    _, clicks = msgspec.json.schema_components([EnrichedClick])
+    fields = {name: clicks["EnrichedClick"]["properties"][name] for name in FOUND} | dict.fromkeys(TIMES, _TIME)
+    found["EnrichedVerdict"]["properties"]["fields"] = {
+        "type": "object",
+        "description": "Fields of the record on enriched-clicks.",
+        "required": list(FOUND),
+        "properties": fields,
+        "additionalProperties": False,
+    }
+    return found
 
 
 def _url(most: int, description: str) -> dict[str, Any]:

@@ -132,9 +132,14 @@ def test_a_change_reaches_only_those_whom_it_concerns(cluster, web):
 
     funnel = {"name": "checkout", "steps": [{"name": "Homepage", "page": "/"}, {"name": "Pay", "page": "/checkout"}]}
     cluster.apply(pipeline(namespace=web, funnels=[funnel]))
-    cluster.until("the enricher is rolled", lambda: template(cluster, web, "enricher") != before["enricher"])
+    for component in ("enricher", "tracking-api"):  # which foretells what the enricher does
+        cluster.until(
+            f"{component} is rolled",
+            lambda component=component: template(cluster, web, component) != before[component],
+        )
     cluster.until_ready("shop", web)
-    for component in ("tracking-api", "sink-elasticsearch", "sink-postgres"):
+    before["tracking-api"] = template(cluster, web, "tracking-api")
+    for component in ("sink-elasticsearch", "sink-postgres"):
         assert template(cluster, web, component) == before[component], component
     changed = {name.rpartition("-")[0] for name in names(cluster, "job", web) ^ jobs}
     assert changed == {"setup-postgres"}, "SQL is told of the funnel, and the old Job is pruned"

@@ -74,7 +74,7 @@ def test_image_gap_funnel_and_secrets_change_under_load(world, ledger):
         steps = [{"name": "Homepage", "page": "/"}, {"name": "Product", "page": "/products/*"}]
         spec |= {"enricher": {"sessionGap": "20m"}, "funnels": [{"name": "interest", "steps": steps}]}
         world.apply(modest("changing", **spec)[1])
-        rolled("enricher")
+        rolled("enricher", "tracking-api")
 
         before = templates()
         assert answers() == (202, 403)

@@ -164,6 +164,25 @@ def test_a_product_page_gains_the_catalogues_row_and_a_changed_row_shows_in_the_
     wait_for(next_click_has_the_new_price, "the new price shows", *system.processes)
 
 
+def test_what_validate_foretells_is_what_the_stores_then_hold(system: System) -> None:
+    page = "/products/item-7?utm_source=News&utm_medium=email"
+    sent = event("tried", page, referrer="https://www.google.com/")
+    status, verdict = system.post("/v1/validate", sent)
+    assert (status, verdict["status"]) == (200, 202)
+    [told] = verdict["events"]
+    assert system.post("/v1/events", sent)[0] == 202
+    document, row = arrive(system, sent["event_id"])
+    assert len(stored(system, sent["event_id"])[1]) == 1, "the validation left none behind"
+    same = ["page_path", "page_category", "page_host", "bot", "browser", "os", "device", "medium", "referrer_host",
+            "referrer_source", "campaign_source", "campaign_medium", "late", "country"]  # fmt: skip
+    found = told["enriched"]["fields"]
+    assert {name: document.get(name) for name in same} == {name: found[name] for name in same}
+    assert {name: row[name] for name in same} == {name: found[name] for name in same}
+    assert document["storage_day"] == found["storage_day"]
+    assert told["enriched"]["join_keys"] == [{"join": "product", "key": "item-7"}]
+    assert set(document["joins"]) == {"product"}
+
+
 def test_a_visit_becomes_one_session_with_its_duration_and_the_funnel_in_both_stores(system: System) -> None:
     start = datetime.now(UTC) - timedelta(minutes=5)
     pages = ["/", "/products", "/products/item-7", "/cart", "/checkout"]

@@ -44,6 +44,13 @@ _Events: Final = msgspec.defstruct(
     forbid_unknown_fields=True,
 )
 
+
+class _Told(msgspec.Struct):
+    events: msgspec.Raw = _ABSENT
+    event_id: msgspec.Raw = _ABSENT
+
+
+_told: Final = msgspec.json.Decoder(_Told)
 _any: Final = msgspec.json.Decoder(msgspec.Raw)
 _members: Final = msgspec.json.Decoder(_Members)
 _only_members: Final = msgspec.json.Decoder(_OnlyMembers)
@@ -85,6 +92,15 @@ def parse_batch(text: bytes) -> Batch | Rejection:
     if not events:
         return rejections.EMPTY_BATCH
     return Batch(events if plain is text else _originals(text, plain, events), sent_at)
+
+
+def is_for_batches(text: bytes) -> bool:
+    """Whether of the two endpoints only that of batches could take a text: it has events, and no event_id."""
+    try:
+        found = _told.decode(without_surrogates(without_bom(text)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return found.events is not _ABSENT and found.event_id is _ABSENT
 
 
 def _read_members(text: bytes) -> _Members | Rejection:
