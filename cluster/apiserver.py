@@ -65,10 +65,12 @@ class ApiServer:
         return self.control_plane.audit_log
 
     def audited(self, begin: int = 0) -> Iterator[dict[str, Any]]:
-        """The audit events from this byte of the log on, as far as they are written to their ends."""
-        with self.audit_log.open(encoding="utf-8") as log:
-            log.seek(begin)
-            yield from (json.loads(line) for line in log if line.endswith("\n"))
+        """The audit events whose lines begin at or after this byte of the log, as far as they are written to their ends."""
+        with self.audit_log.open("rb") as log:
+            if begin:  # the log's length, at some moment, may be in the middle of a line
+                log.seek(begin - 1)
+                log.readline()
+            yield from (json.loads(line) for line in log if line.endswith(b"\n"))
 
     def writes(self, user: str) -> Iterator[dict[str, Any]]:
         """Audit events of the requests by which `user` wrote, or tried to.

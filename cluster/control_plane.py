@@ -117,6 +117,7 @@ class ControlPlane:
             policy = self.folder / "audit-policy.json"
             policy.write_text(AUDIT_POLICY, encoding="utf-8")
             flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+            flags.append("--audit-log-maxsize=100000")  # MB: one file, never rotated
         return [
             *(binary("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{self.etcd_ports[0]}"),
             *(f"--bind-address={self.host}", f"--secure-port={self.port}", f"--advertise-address={self.host}"),
