@@ -23,7 +23,7 @@ LOW: Final = "from"
 MIN_BYTES: Final = 4 << 20
 """Between the end of a round and the beginning of the next: at least that much, or as much as the round wrote."""
 AHEAD: Final = 20_000
-"""By how many source records a key's record can be ahead of the partition's: what a worker has under way (worker.py)."""
+"""How many source records a key's record can be ahead of the partition's: what a worker has under way (worker.py)."""
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""From where a recovery reads: behind a round of all keys, once no record of an earlier owner can need what precedes it."""
+"""From where a recovery reads: behind a round of all keys, once no earlier owner's record can need what precedes it."""
 
 from collections.abc import Callable
 

@@ -289,7 +289,9 @@ class Partition(RuleBasedStateMachine):
         self.deliver_all()
 
     @precondition(lambda self: self.position < len(self.log))
-    @rule(sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS), cut=st.integers(0, 60), back=st.integers(0, 5))
+    @rule(
+        sizes=st.lists(st.integers(1, 10), min_size=1, max_size=CHUNKS), cut=st.integers(0, 60), back=st.integers(0, 5)
+    )
     def crash_or_pause(self, sizes: list[int], cut: int, back: int) -> None:
         self.brokers.budget = cut
         self.brokers.left_over = []
