@@ -65,7 +65,7 @@ class ApiServer:
         return self.control_plane.audit_log
 
     def audited(self, begin: int = 0) -> Iterator[dict[str, Any]]:
-        """The audit events whose lines begin at this byte of the log or later, as far as they are written to their ends."""
+        """The audit events from this byte of the log on, from the next line's beginning, as far as they are whole."""
         with self.audit_log.open("rb") as log:
             if begin:  # the log's length, at some moment, may be in the middle of a line
                 log.seek(begin - 1)

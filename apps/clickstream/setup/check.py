@@ -1,4 +1,4 @@
-"""`clickstream check`: whether the streamed sessions and the rollups agree with the stored clicks.
+"""`clickstream check`: whether sessions, rollups, users, groups and identity edges agree with the stored clicks.
 
 Fit for a schedule: exit status 1 and the differences by name when they do not. The stores are not compared with each
 other, or with what was sent; `make demo` does that with its ledger.
@@ -23,7 +23,8 @@ from clickstream.sinks.postgres.installation import SchemaConflictError, missing
 from clickstream.sinks.postgres.recomputation import SHOWN, recompute
 
 _DESCRIPTION = """\
-Recompute page views, active users, sessions and funnels from the clicks in PostgreSQL, and name every difference.
+Recompute page views, active users, sessions, funnels, users, groups and identity edges from the clicks in PostgreSQL,
+and name every difference.
 """
 
 _EPILOG = f"""\

@@ -112,6 +112,13 @@ def test_each_message_is_stored_once_although_the_api_was_killed_meanwhile(
         for click in stored:
             mapped_as_the_table_says(click)
     assert not system.stores.sql("SELECT 1 FROM {s}.clicks WHERE storage_day < '1970-01-01'")
+    users = system.stores.sql("SELECT user_id, traits FROM {s}.users")
+    assert {row["user_id"]: row["traits"] for row in users} == {f"user-{n}": {"plan": "pro"} for n in range(5)}
+    [group] = system.stores.sql("SELECT group_id, traits FROM {s}.groups")
+    assert (group["group_id"], list(group["traits"])) == ("group-1", ["seats"])
+    assert len(system.stores.sql("SELECT user_id FROM {s}.group_members")) == 5
+    edges = system.stores.sql("SELECT DISTINCT from_id, kind FROM {s}.identity_edges ORDER BY kind")
+    assert [tuple(edge.values()) for edge in edges] == [("visitor", "alias"), ("visitor", "visitor")]
 
 
 def mapped_as_the_table_says(click: dict[str, Any]) -> None:

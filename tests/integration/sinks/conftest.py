@@ -20,6 +20,8 @@ from clickstream.contracts.times import iso_day
 from clickstream.runtime.kafka import producer_config
 from clickstream.setup.main import set_up
 from clickstream.sinks.main import make_sink
+from clickstream.sinks.postgres import installation
+from clickstream.sinks.postgres.connection import connect
 from clickstream.sinks.records import Record, StoredClick
 from clickstream.sinks.sink import Sink
 from devstack.logs import tail
@@ -275,6 +277,20 @@ def open_sink(pipeline: Pipeline, stores: Stores) -> Iterator[Callable[..., Sink
     yield make
     for sink in opened:
         sink.close()
+
+
+@pytest.fixture
+def install_release(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Brings the schema to an older version, with nothing that came after that migration."""
+
+    def install(version: int) -> None:
+        whole = installation.migrations()
+        with monkeypatch.context() as before, connect(pipeline.sinks.postgres, pipeline.names.schema, "setup") as to:
+            before.setattr(installation, "migrations", lambda: whole[:version])
+            before.setattr(installation, "backfill", lambda *_: None)
+            installation.install(to, pipeline, print)
+
+    return install
 
 
 @pytest.fixture

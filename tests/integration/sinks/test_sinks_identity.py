@@ -14,7 +14,6 @@ from clickstream.sinks.elasticsearch.client import connect
 from clickstream.sinks.elasticsearch.documents import second_id
 from clickstream.sinks.elasticsearch.sink import ElasticsearchStore
 from clickstream.sinks.main import make_sink
-from clickstream.sinks.postgres import installation
 
 STORES = ("elasticsearch", "postgres")
 KEYS = {"user_id": "user_id", "session_id": "client_session_id"}
@@ -161,17 +160,14 @@ ON CONFLICT (minute, page_key, bot) DO UPDATE SET views = m.views + EXCLUDED.vie
 
 @pytest.mark.parametrize("group_by", KEYS)
 def test_a_schema_with_clicks_is_migrated_and_the_release_before_goes_on_writing(
-    group_by, grouped, pipeline, stores, records, make_click, monkeypatch
+    group_by, grouped, pipeline, stores, records, make_click, install_release
 ):
-    whole = installation.migrations()
-    monkeypatch.setattr(installation, "migrations", lambda: whole[:2])
-    stores.set_up("postgres")
+    install_release(2)
     stores.sql("CREATE TABLE clicks_20260101 PARTITION OF clicks FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')")
     stores.sql(OLD_STATEMENT, "e1", "ann", "web")
     aliases = [("x", "y", 1), ("y", "z", 2), ("z", "end", 3), ("loop", "pool", 1), ("pool", "loop", 2)]
     for absorbed, into, version in aliases:
         stores.sql("INSERT INTO session_aliases VALUES (%s, %s, %s, now())", absorbed, into, version)
-    monkeypatch.setattr(installation, "migrations", lambda: whole)
     sink = make_sink("postgres", pipeline)
     waiting = sink.write(records(make_click("e2")))
     assert len(waiting.later) == 1

@@ -16,7 +16,13 @@ from clickstream.sinks.postgres.rows import CLICK_JSON, CLICK_SCALARS
 
 TEMPLATES = {1: "03ed7d91b0ec424f"}
 """Digest of the templates of each version."""
-MIGRATIONS = {1: "96eb2eef02cf7489", 2: "e054f44fef43c6b5", 3: "d6da3c0b4e152730", 4: "cdf5515706533ed2"}
+MIGRATIONS = {
+    1: "96eb2eef02cf7489",
+    2: "e054f44fef43c6b5",
+    3: "d6da3c0b4e152730",
+    4: "cdf5515706533ed2",
+    5: "c61bba9abf33d281",
+}
 """Digest of each migration that a release may have applied."""
 
 

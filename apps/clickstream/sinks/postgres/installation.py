@@ -1,7 +1,8 @@
 """Installing, checking and removing a pipeline's schema: migrations, identity, funnels, time zone.
 
 Everything of one installation happens in one transaction under an advisory lock, so that two at once, or one that is
-killed in its middle, leave nothing half done.
+killed in its middle, leave nothing half done. What a migration wants computed from the clicks that are stored already
+comes after it: sinks would wait for a look at all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from psycopg import sql
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.sinks.postgres.connection import Connection
 from clickstream.sinks.postgres.declarations import declare_funnels, set_time_zone
+from clickstream.sinks.postgres.identities import backfill
 from clickstream.sinks.postgres.partitions import Partitions, days_ahead
 from clickstream.sinks.postgres.reader_role import drop_reader, ensure_reader
 from clickstream.sinks.records import GROUPING_FIELD
@@ -92,6 +94,7 @@ def install(connection: Connection, pipeline: Pipeline, progress: Progress) -> N
         declare_funnels(connection, pipeline.funnels, progress)
         ensure_reader(connection, schema, progress)
     Partitions(schema).ensure(connection, days_ahead())
+    backfill(connection, progress)
     progress(f"schema {schema} is installed")
 
 

@@ -1,4 +1,4 @@
-"""Whether the warehouse's rollups and sessions agree with its clicks: `clickstream check` for PostgreSQL.
+"""Whether all else in the warehouse agrees with its clicks: `clickstream check` for PostgreSQL.
 
 Everything is read in one snapshot. Clicks and session records travel on different topics, so what was received within
 the last moments may be there in one and not yet in the other: sessions with such a click are left for the next check.
@@ -15,6 +15,7 @@ from typing import Any, Final
 from clickstream.contracts.durations import duration_ms
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.sinks.postgres.connection import Connection
+from clickstream.sinks.postgres.identities import CHECKS
 
 SHOWN: Final = 10
 """Differences of a kind that are named; the others are only counted."""
@@ -169,4 +170,4 @@ _PARTS: Final = {
     ),
     "sessions": _SESSIONS,
     "session gaps": _GAPS,
-}
+} | CHECKS

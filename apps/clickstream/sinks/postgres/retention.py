@@ -1,4 +1,4 @@
-"""Retention in PostgreSQL: day partitions are dropped; undated clicks, sessions, aliases and rollups deleted.
+"""Retention in PostgreSQL: day partitions are dropped; rows of other tables, and traits, are deleted.
 
 A day is dropped once it is older than the retention and nothing in it was received within the retention: a client whose
 clock is 20 days behind writes into a day that is 20 days old. A click that comes for a dropped day makes a fresh
@@ -31,6 +31,17 @@ _DELETE: Final = (
     "DELETE FROM active_users_hour WHERE hour < %(cutoff)s",
     # Whole days only, in the reporting time zone: the day in which the retention ends stays complete.
     "DELETE FROM active_users_day WHERE day < (%(cutoff)s AT TIME ZONE (SELECT time_zone FROM pipeline))::date",
+    # What was said of somebody goes as the events go that said it, and the row with the last of them.
+    *(
+        statement.format(table)
+        for table in ("users", "groups")
+        for statement in (
+            "DELETE FROM {} WHERE oldest_trait < %(cutoff)s AND last_identified < %(cutoff)s",
+            "UPDATE {} SET trait_versions = traits_since(trait_versions, %(cutoff)s) WHERE oldest_trait < %(cutoff)s",
+        )
+    ),
+    "DELETE FROM group_members WHERE last_day < (%(cutoff)s AT TIME ZONE 'UTC')::date",
+    "DELETE FROM identity_edges WHERE last_day < (%(cutoff)s AT TIME ZONE 'UTC')::date",
 )
 
 
