@@ -48,7 +48,7 @@ def part_of(document: dict[str, Any], component: str) -> dict[str, Any]:
     kafka = {name: value for name, value in document["kafka"].items() if name != "topics"}
     common: dict[str, Any] = {"namespace": document["namespace"], "name": document["name"], "kafka": kafka}
     if component == naming.TRACKING_API:
-        # What /v1/validate foretells (docs/adr/0020), and the key of a click.
+        # What /v1/validate foretells (docs/adr/0018), and the key of a click.
         read = ("groupBy", "geoip", "lateAfter", "joins", "pageCategories")
         enricher = {name: document["enricher"][name] for name in read if name in document["enricher"]}
         own = {"sources": document["sources"], "trackingApi": document["trackingApi"]}

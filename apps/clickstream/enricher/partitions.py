@@ -3,7 +3,7 @@
 The order of writes is the delivery promise (docs/adr/0001): a chunk's output is delivered → the changed keys' changelog
 records and, last, the partition's own are delivered → the chunk may be acked. `fold` and `deliver` are two threads'
 work: while the brokers take what follows from some chunks, the next ones are folded, so that the state in memory is
-ahead of the changelog by the pieces that are under way (docs/adr/0022).
+ahead of the changelog by the pieces that are under way (docs/adr/0020).
 
 `fold`, `deliver`, `tick` and `assign` block; `drop` never waits.
 """

@@ -1,4 +1,4 @@
--- Who visitors are: the latest traits of users and groups, which ids belong together, who is in which group (docs/adr/0021).
+-- Who visitors are: the latest traits of users and groups, which ids belong together, who is in which group (docs/adr/0019).
 -- A trigger on the statement that inserts clicks keeps them, so that a sink of the release before does it as well. The
 -- clicks that are there already are read by `clickstream setup` after this migration, while sinks write.
 
