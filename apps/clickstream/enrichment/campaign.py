@@ -3,10 +3,15 @@
 A tagged page is more specific than its referrer, so it replaces `medium` and `referrer_source`, in this order: an ad
 click id (`gclid`, `msclkid`, …) → `paid`; `utm_medium` → `paid`, `email`, `social`, `search`, `referral` or `affiliate`
 where it is one of the usual words for it, else `campaign`; other UTM parameters alone → `campaign`; `fbclid`, which
-Facebook adds to every link, paid or not → `social`. The source is utm_source, else the network's name.
+Facebook adds to every link, paid or not → `social`. Where that leaves `campaign` or `referral`, a utm_source that
+channels.py knows says more: `chatgpt.com` is `ai`. The source has the name of channels.py where utm_source is one of
+its names or hosts, and else stands as it is; without one it is the network's name.
 
-Of a parameter given twice the first counts; values are percent-decoded and cut to 256 characters. Only the page's query
-is read, never `properties`.
+A click id stays in the address when it is copied, mailed or linked to. So it counts only on an entry, and only where
+nothing says that the visitor came from elsewhere: the referrer is the network's or none, and so is utm_source.
+
+Of a parameter given twice the first counts; values are percent-decoded and cut to 256 characters. `amp;` before a name
+is what mail programs leave of `&amp;`. Only the page's query is read, never `properties`.
 """
 
 from __future__ import annotations
@@ -21,10 +26,12 @@ from clickstream.contracts.clicks import EnrichedClick
 from clickstream.contracts.pages import split_page
 from clickstream.contracts.text import without_nul
 from clickstream.enrichment import Enrichment
+from clickstream.enrichment.channels import channel_of_source
 from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 10_000
 MAX_VALUE: Final = 256
+FACEBOOK: Final = "facebook"
 
 _AD_CLICKS: Final = {
     "gclid": "google",
@@ -40,6 +47,13 @@ _AD_CLICKS: Final = {
     "rdt_cid": "reddit",
     "sccid": "snapchat",
 }
+"""Ad click ids, and whose they are."""
+_OF_NETWORK: Final = {
+    "google": frozenset({"google", "youtube", "gmail", "doubleclick.net"}),
+    "bing": frozenset({"bing", "yahoo", "duckduckgo", "ecosia", "qwant", "aol", "outlook"}),
+    "facebook": frozenset({"facebook", "instagram", "threads"}),
+}
+"""The sources whose visitors a network's click ids may be of; any other network has only its own."""
 _MEDIA: Final = (
     (
         re.compile(
@@ -56,7 +70,10 @@ _MEDIA: Final = (
 
 
 class Campaign(msgspec.Struct, frozen=True, gc=False):
-    """The UTM parameters, and what they make of the visit's medium and source (None: nothing)."""
+    """The UTM parameters, and what they make of the visit's medium and source (None: nothing).
+
+    `network` is that of a click id, which counts for a visitor of one of its `sources`.
+    """
 
     name: str | None = None
     source: str | None = None
@@ -65,8 +82,11 @@ class Campaign(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
     visit_medium: str | None = None
     visit_source: str | None = None
+    network: str | None = None
+    sources: frozenset[str] = frozenset()
 
 
+_NO_SOURCES: Final[frozenset[str]] = frozenset()
 _NONE: Final = Campaign()
 
 
@@ -76,22 +96,25 @@ def read_query(query: str) -> Campaign:
     for key, text in parse_qsl(query):
         value = without_nul(text).strip()[:MAX_VALUE]
         if value:
-            found.setdefault(key.lower(), value)
-    network = next((_AD_CLICKS[key] for key in found if key in _AD_CLICKS), None)
+            found.setdefault(key.lower().removeprefix("amp;"), value)
+    network = next((_AD_CLICKS[key] for key in found if key in _AD_CLICKS), FACEBOOK if "fbclid" in found else None)
     source, medium = found.get("utm_source"), found.get("utm_medium")
     name, term, content = found.get("utm_campaign"), found.get("utm_term"), found.get("utm_content")
-    if network is not None:
-        visit_medium = "paid"
-    elif medium is not None:
+    known = channel_of_source(source.lower()) if source else None
+    visit_medium = None
+    if medium is not None:
         visit_medium = next((word for words, word in _MEDIA if words.fullmatch(medium.lower())), "campaign")
     elif name or source or term or content:
         visit_medium = "campaign"
-    elif "fbclid" in found:
-        visit_medium, network = "social", "facebook"
-    else:
+    elif network is None:
         return _NONE
-    visit_source = source.lower() if source else network
-    return Campaign(name, source, medium, term, content, visit_medium, visit_source)
+    if known is not None and visit_medium in {"campaign", "referral"}:
+        visit_medium = known[0]
+    visit_source = known[1] if known is not None else source.lower() if source else None
+    sources = _NO_SOURCES if network is None else _OF_NETWORK.get(network, frozenset({network}))
+    if visit_source is not None and visit_source not in sources:
+        network = None
+    return Campaign(name, source, medium, term, content, visit_medium, visit_source, network, sources)
 
 
 def enrichment(most: int = CACHED) -> Enrichment:
@@ -103,10 +126,19 @@ def enrichment(most: int = CACHED) -> Enrichment:
         if "?" not in page:
             return
         campaign = campaigns[page]
-        if campaign.visit_medium is None:
+        if campaign is _NONE:
             return
-        click.medium = campaign.visit_medium
-        click.referrer_source = campaign.visit_source
+        medium, source = campaign.visit_medium, campaign.visit_source
+        if campaign.network is not None and _brought(click, campaign.sources):
+            if campaign.network != FACEBOOK:
+                medium = "paid"
+            elif medium is None:
+                medium = "social"
+            source = source or campaign.network
+        if medium is None:
+            return
+        click.medium = medium
+        click.referrer_source = source
         click.campaign = campaign.name
         click.campaign_source = campaign.source
         click.campaign_medium = campaign.medium
@@ -114,3 +146,11 @@ def enrichment(most: int = CACHED) -> Enrichment:
         click.campaign_content = campaign.content
 
     return enrich
+
+
+def _brought(click: EnrichedClick, sources: frozenset[str]) -> bool:
+    """Whether, by the referrer, a visitor may come from one of these sources just now."""
+    source = click.referrer_source
+    if source is None:
+        return click.medium != "internal"
+    return source in sources or any(source.endswith("." + each) for each in sources if "." in each)

@@ -4,7 +4,7 @@
 |---|---|
 | `direct` | no referrer, or one without a host (`about:blank`, a file) |
 | `internal` | the page's own host (with or without `www.`), or a path |
-| `search`, `social`, `email` | a host or app that channels.py knows; source `google`, `reddit`, `gmail`, … |
+| `search`, `social`, `email`, `ai` | a host or app that channels.py knows; source `google`, `reddit`, `gmail`, … |
 | `referral` | any other host or app; the source is its name |
 | `paid`, `affiliate`, `campaign` (and those above) | the page is tagged: campaign.py, which comes later, decides |
 
@@ -20,12 +20,10 @@ import msgspec
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enrichment import Enrichment
-from clickstream.enrichment.channels import channel_of_app, channel_of_host
+from clickstream.enrichment.channels import MAX_HOST, channel_of_app, channel_of_host
 from clickstream.enrichment.memo import Memo
 
 CACHED: Final = 20_000
-MAX_HOST: Final = 253
-"""The longest DNS name."""
 
 
 class Referrer(msgspec.Struct, frozen=True, gc=False):

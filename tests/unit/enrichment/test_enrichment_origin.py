@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enrichment import campaign, page, referrer
+from clickstream.enrichment.channels import _DOMAINS, AI, EMAIL, SEARCH, SOCIAL
 
 SHOP = "https://www.shop.example/products/item-7"
 
@@ -65,6 +66,37 @@ def enriched(page_url: str, referrer_url: str | None) -> EnrichedClick:
         ("https://outlook.live.com/", "outlook.live.com", "email", "outlook"),
         ("https://mail.yahoo.com/", "mail.yahoo.com", "email", "yahoo"),
         ("https://webmail.company.example/", "webmail.company.example", "email", "webmail.company.example"),
+        ("https://mail.evil.example/", "mail.evil.example", "referral", "mail.evil.example"),
+        ("https://tw.search.yahoo.com/", "tw.search.yahoo.com", "search", "yahoo"),
+        ("http://us.yhs4.search.yahoo.com/", "us.yhs4.search.yahoo.com", "search", "yahoo"),
+        ("https://go.mail.ru/", "go.mail.ru", "search", "mail.ru"),
+        ("https://suche.web.de/", "suche.web.de", "search", "web.de"),
+        ("https://search.google.com/", "search.google.com", "search", "google"),
+        ("https://m.baidu.com/", "m.baidu.com", "search", "baidu"),
+        ("https://maps.google.com/", "maps.google.com", "referral", "google"),
+        ("https://ads.google.de/", "ads.google.de", "referral", "google"),
+        ("https://sports.yahoo.com/", "sports.yahoo.com", "referral", "yahoo"),
+        ("https://market.yandex.ru/", "market.yandex.ru", "referral", "yandex"),
+        ("https://mail.yandex.ru/", "mail.yandex.ru", "email", "yandex"),
+        ("https://pan.baidu.com/", "pan.baidu.com", "referral", "baidu"),
+        ("https://google.xyz/", "google.xyz", "referral", "google.xyz"),
+        ("https://evil.google.tk/", "evil.google.tk", "referral", "evil.google.tk"),
+        ("https://yandex.win/", "yandex.win", "referral", "yandex.win"),
+        ("https://deref-gmx.net/mail/client/I_f/dereferrer/", "deref-gmx.net", "email", "gmx"),
+        ("http://webmail1m.orange.fr/webmail/fr_FR/read.html", "webmail1m.orange.fr", "email", "webmail1m.orange.fr"),
+        ("https://chatgpt.com/", "chatgpt.com", "ai", "chatgpt"),
+        ("https://chat.openai.com/", "chat.openai.com", "ai", "chatgpt"),
+        ("https://www.perplexity.ai/", "www.perplexity.ai", "ai", "perplexity"),
+        ("https://gemini.google.com/app", "gemini.google.com", "ai", "gemini"),
+        ("https://copilot.microsoft.com/", "copilot.microsoft.com", "ai", "copilot"),
+        ("https://claude.ai/", "claude.ai", "ai", "claude"),
+        ("https://chat.mistral.ai/", "chat.mistral.ai", "ai", "mistral"),
+        ("https://meta.ai/", "meta.ai", "ai", "meta ai"),
+        ("https://www.bing.com/chat", "www.bing.com", "search", "bing"),
+        ("https://lm.facebook.com/l.php?u=x", "lm.facebook.com", "social", "facebook"),
+        ("https://go.bsky.app/redirect?u=x", "go.bsky.app", "social", "bluesky"),
+        ("android-app://com.slack/", "com.slack", "social", "slack"),
+        ("android-app://m.facebook.com/", "m.facebook.com", "social", "facebook"),
         ("https://docs.google.com/document", "docs.google.com", "referral", "google"),
         ("https://blog.example.org/post", "blog.example.org", "referral", "blog.example.org"),
         ("https://www.blog.example/", "www.blog.example", "referral", "blog.example"),
@@ -100,16 +132,54 @@ def test_a_page_without_a_host_has_only_paths_as_internal_referrers():
         ("utm_medium=poster", "campaign", None),
         ("utm_campaign=spring", "campaign", None),
         ("UTM_SOURCE=news", "campaign", "news"),
-        ("gclid=abc", "paid", "google"),
-        ("gclid=abc&utm_source=adwords&utm_medium=organic", "paid", "adwords"),
-        ("msclkid=abc", "paid", "bing"),
-        ("fbclid=abc", "social", "facebook"),
+        ("utm_source=newsletter&amp;utm_medium=email&amp;utm_campaign=feb", "email", "newsletter"),
+        ("utm_source=chatgpt.com", "ai", "chatgpt"),
+        ("utm_source=perplexity", "ai", "perplexity"),
+        ("utm_source=copilot.com", "ai", "copilot"),
+        ("utm_source=www.facebook.com&utm_medium=referral", "social", "facebook"),
+        ("utm_source=fb&utm_campaign=spring", "social", "facebook"),
+        ("utm_source=medium", "campaign", "medium"),
+        ("utm_source=" + "a." * 126 + "a", "campaign", ("a." * 126 + "a")),
         ("fbclid=abc&utm_medium=cpc", "paid", None),
     ],
 )
 def test_a_tagged_page_overrules_the_referrer(query, medium, source):
     draft = enriched(f"{SHOP}?{query}", "https://blog.example/")
     assert (draft.medium, draft.referrer_source, draft.referrer_host) == (medium, source, "blog.example")
+
+
+@pytest.mark.parametrize(
+    ("query", "referrer_url", "medium", "source"),
+    [
+        ("gclid=abc", None, "paid", "google"),
+        ("gclid=abc", "https://www.google.com/", "paid", "google"),
+        ("gclid=abc", "https://googleads.g.doubleclick.net/", "paid", "google"),
+        ("gclid=abc&utm_source=adwords&utm_medium=organic", None, "paid", "google"),
+        ("msclkid=abc", "https://duckduckgo.com/", "paid", "bing"),
+        ("fbclid=abc", "https://l.facebook.com/", "social", "facebook"),
+        ("fbclid=abc", None, "social", "facebook"),
+        ("fbclid=abc&gclid=abc", None, "paid", "google"),
+        # Copied, mailed or linked to: somebody else's click.
+        ("gclid=abc", "https://www.linkedin.com/", "social", "linkedin"),
+        ("gclid=abc", "https://news.example/", "referral", "news.example"),
+        ("gclid=abc", "https://www.shop.example/", "internal", None),
+        ("fbclid=abc", "https://www.google.com/", "search", "google"),
+        ("utm_source=linkedin&gclid=abc", None, "social", "linkedin"),
+        ("utm_source=news&utm_medium=email&gclid=abc", None, "email", "news"),
+    ],
+)
+def test_a_click_id_counts_for_its_networks_visitors_as_they_come(query, referrer_url, medium, source):
+    draft = enriched(f"{SHOP}?{query}", referrer_url)
+    assert (draft.medium, draft.referrer_source) == (medium, source)
+
+
+@pytest.mark.parametrize("medium", [SEARCH, SOCIAL, EMAIL, AI])
+def test_a_source_has_one_channel_by_its_host_and_by_its_name(medium):
+    for host, channel in _DOMAINS.items():
+        if channel[0] == medium:
+            assert enriched(SHOP, f"https://{host}/").medium == medium
+            tagged = enriched(f"{SHOP}?utm_source={host}", None)
+            assert (tagged.medium, tagged.referrer_source) == channel
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ MIGRATIONS = {
     2: "e054f44fef43c6b5",
     3: "d6da3c0b4e152730",
     4: "cdf5515706533ed2",
-    5: "a4de4572d62cf2d0",
+    5: "c87985516fdf8a36",
 }
 """Digest of each migration that a release may have applied."""
 

@@ -225,3 +225,7 @@ COMMENT ON FUNCTION store_identities IS 'Keeps users, groups, group_members and 
 CREATE TRIGGER clicks_identities AFTER INSERT ON clicks REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION store_identities();
 COMMENT ON TRIGGER clicks_identities ON clicks IS 'Keeps users, groups, group_members and identity_edges.';
+
+-- What enrichment says since this release.
+COMMENT ON COLUMN clicks.medium IS 'The channel: paid, search, social, email, ai, affiliate, referral, campaign, internal or direct (docs/channels.md).';
+COMMENT ON COLUMN clicks.referrer_source IS 'A known search engine, network, assistant or mail service (google, facebook, chatgpt), utm_source, or the referrer''s host.';
