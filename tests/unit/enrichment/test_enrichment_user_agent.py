@@ -10,6 +10,7 @@ from clickstream.enrichment import bot, user_agent
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0"
 APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"
+WEBVIEW = "AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
 
 BROWSERS = [
     (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Safari/537.36", "Chrome", "126.0", "Windows", "desktop"),
@@ -70,6 +71,20 @@ PEOPLE = [
     "Mozilla/5.0 (compatible; Konqueror/4.5; Linux) KHTML/4.5.4 (like Gecko)",
     f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Mobile Safari/537.36 (Ecosia android@150.0.0.0)",
     f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) {APPLE} Mobile/15E148 Instagram 334.0 (iPhone15,2; en_DE)",
+    # Pages that are opened in an app.
+    *(
+        f"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) {WEBVIEW} {app}"
+        for app in (
+            "Snapchat/12.89.0.40 (like Safari/8618.1.15, panda)",
+            "[LinkedInApp]/9.29.8962",
+            "[FBAN/FBIOS;FBAV/470.0;FBBV/617;FBDV/iPhone15,2;FBSV/17.5]",
+            "[Pinterest/iOS]",
+            "Safari Line/14.8.0",
+            "KAKAOTALK 10.8.5",
+            "Flipboard/4.3.29",
+            "musical_ly_34.5.0 BytedanceWebview/d8a21c6",
+        )
+    ),
     *(row[0] for row in BROWSERS),
 ]
 
