@@ -26,4 +26,4 @@ def install(kubectl: Callable[..., str], stores: str, kafka: str) -> None:
         kubectl("apply", "--server-side", f"--namespace={namespace}", "-f", MANIFESTS / f"{name}.yaml")
     for name, namespace in places.items():
         what = f"deployment/{name}" if name == TOPIC_OPERATOR else f"statefulset/{name}"
-        kubectl("rollout", "status", what, f"--namespace={namespace}", "--timeout=180s")
+        kubectl("rollout", "status", what, f"--namespace={namespace}", "--timeout=600s")
