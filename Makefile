@@ -31,7 +31,7 @@ test: $(VENV)/ready ## Run the tests: integration on real Kafka, Elasticsearch a
 	$(BIN)/python -m pytest tests/integration tests/unit tests/chart $(addprefix --ignore=,$(TIMED)) \
 		-n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS); rest=$$?; \
 	[ $$timed != 5 ] || exit $$rest; [ $$rest != 5 ] || exit $$timed; exit $$((timed | rest))
-# They measure processor time, which is longer while the other half of a core is busy: so they run by themselves.
+# They measure processor time, and a busy machine makes that longer: so they run by themselves.
 TIMED := tests/unit/enricher/test_enricher_cost.py tests/unit/tracking_api/test_tracking_api_cost.py
 
 .PHONY: unit
