@@ -13,10 +13,11 @@ milliseconds for a browser's.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
 from typing import Final
 
 import re2
-from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enrichment import Enrichment
@@ -99,26 +100,26 @@ def compiled(patterns: Iterable[str]) -> re2.Set:
     return found
 
 
-_BOTS = compiled(
-    [
-        *(each["pattern"] for each in CRAWLER_USER_AGENTS_DATA if each["pattern"] not in _PEOPLE),
-        *(f"(?i:{word})" for word in _WORDS),
-    ]
-)
+@cache
+def bots() -> re2.Set:
+    """All patterns: a tenth of a second to make, so not before somebody asks."""
+    listed = (each["pattern"] for each in import_module("crawleruseragents").CRAWLER_USER_AGENTS_DATA)
+    return compiled([*(pattern for pattern in listed if pattern not in _PEOPLE), *(f"(?i:{word})" for word in _WORDS)])
 
 
 def names_itself_bot(user_agent: str) -> bool:
     """Whether the user agent holds one of the patterns."""
-    return bool(_BOTS.Match(user_agent[:MAX_PARSED].encode("utf-8", "replace")))
+    return bool(bots().Match(user_agent[:MAX_PARSED].encode("utf-8", "replace")))
 
 
 def enrichment(agents: Agents, most: int = CACHED) -> Enrichment:
     """Sets bot, and device to `bot` for one; after the user agent, whose device it overrules."""
-    bots = Memo(lambda text: agents[text].spider or names_itself_bot(text), min(most, CACHED))
+    bots()  # now, and not at the first click
+    known = Memo(lambda text: agents[text].spider or names_itself_bot(text), min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         text = click.user_agent
-        if text and bots[text]:
+        if text and known[text]:
             click.bot = True
             click.device = "bot"
 

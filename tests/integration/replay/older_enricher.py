@@ -8,5 +8,6 @@ from clickstream.enricher import main
 from clickstream.enrichment import bot
 
 if __name__ == "__main__":
-    bot._BOTS = bot.compiled(["(?i:crawl)"])
+    words = bot.compiled(["(?i:crawl)"])
+    bot.bots = lambda: words
     sys.exit(main.main(sys.argv[1:]))
