@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 from devstack.interrupt import interrupt_on
 from devstack.process import ProcessId
+from support import processes
 
 # A loaded machine is no reason to fail.
 # `--hypothesis-profile=deep` tries fifty times as many cases of what sets no number itself.
@@ -40,6 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     if excinfo.type is KeyboardInterrupt:  # pytest's own reasons to stop are subclasses
         _interrupted.append(excinfo)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails tells which of its processes had failed, and why."""
+    report = yield
+    if report.failed:
+        report.sections.extend(processes.failed())
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -58,8 +58,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         try:
             install(node.kubectl, "clickstream", "clickstream")
         except StartError:
-            print(kubectl(node, "describe", "pods"))
-            print(kubectl(node, "logs", "--selector=app.kubernetes.io/name", "--prefix", "--tail=30"))
+            print(state(node))
             raise
         yield node
     finally:
@@ -68,6 +67,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def kubectl(node: Node, *arguments: str, text: str | None = None) -> str:
     return node.kubectl("--namespace=clickstream", *arguments, text=text)
+
+
+def state(node: Node) -> str:
+    """What the pods and their logs say."""
+    logs = kubectl(node, "logs", "--selector=app.kubernetes.io/name", "--prefix", "--tail=30")
+    return kubectl(node, "describe", "pods") + logs
 
 
 def apply_topic(node: Node, **spec: Any) -> None:
@@ -162,7 +167,12 @@ def test_every_server_comes_back_with_its_data_after_its_pod_was_deleted_by_forc
     before = {pod(node, server)["metadata"]["uid"] for server in servers}
     kubectl(node, "delete", "pod", *(f"{server}-0" for server in servers), "--grace-period=0", "--force")
     for server in servers:
-        until(lambda server=server: is_another_and_ready(node, server, before), f"{server} is back", 300)
+        until(
+            lambda server=server: is_another_and_ready(node, server, before),
+            f"{server} is back",
+            300,
+            explain=lambda: state(node),
+        )
     assert served(lambda: search.get(index="ducks", id="1")["_source"]) == {"name": "Donald"}
     assert served(lambda: names(node)) == [("Daisy",)]
     assert run(node, COUNT.replace("PARTITIONS", "4")).strip() == "1000"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from support.metrics import total
 from support.waiting import until
 
 DEADLINE = 60.0
+
+_started: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
 class Process(Child):
@@ -28,6 +32,7 @@ class Process(Child):
         ops, http = folder / f"{name}.ops", folder / f"{name}.http"
         given = [each.replace("{ops_port_file}", str(ops)).replace("{port_file}", str(http)) for each in command]
         ours = {"CLICKSTREAM_OPS_PORT": "0", "CLICKSTREAM_OPS_HOST": LOOPBACK}
+        _started.add(self)
         port_file = http if "{port_file}" in command else ops
         super().__init__(name, given, folder / f"{name}.log", port_file, ours | (env or {}), ops_port_file=ops)
 
@@ -45,6 +50,17 @@ class Process(Child):
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of a metric that have these labels."""
         return total(self.get("/metrics", ops=True)[1], name, **labels)
+
+
+def failed() -> list[tuple[str, str]]:
+    """Of each process that ended with an error, and that a test still refers to: its status, its log's last lines."""
+    ended = [(each, each.popen.poll()) for each in _started if hasattr(each, "popen")]
+    by_test = {None, 0, -signal.SIGKILL, -signal.SIGTERM}
+    return [
+        (f"{each.name} ended with status {status}", each.last_words())
+        for each, status in ended
+        if status not in by_test
+    ]
 
 
 def clickstream(*arguments: str) -> list[str]:

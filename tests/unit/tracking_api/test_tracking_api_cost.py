@@ -283,9 +283,12 @@ def test_the_work_is_linear_in_the_size(largest, run):
     repeats = 1
     while seconds(large, repeats) < 0.003:
         repeats *= 2
-    for _ in range(4):  # a busy machine makes a ratio larger, never smaller for long
-        ratio = min(seconds(large, repeats) for _ in range(3)) / min(seconds(small, repeats) for _ in range(3))
-        if ratio <= 5:
+    of_small, of_large = [], []
+    for turn in range(30):  # other load makes a time longer, never shorter: the shortest ones of both are compared
+        of_small.append(seconds(small, repeats))
+        of_large.append(seconds(large, repeats))
+        ratio = min(of_large) / min(of_small)
+        if turn >= 2 and ratio <= 5:
             assert ratio > 0.5, "the larger one is refused unread: it is larger than the limit"
             return
     pytest.fail(f"four times the size costs {ratio:.1f} times the work")
@@ -433,11 +436,33 @@ async def longest_turn(endpoint: Endpoint, content: bytes) -> float:
     return longest
 
 
+AT_REST = 0.004
+"""Seconds of processor time that `yardstick` takes on the machine of two cores for which 50 ms are promised."""
+
+
+def yardstick() -> float:
+    """Seconds of processor time of work like a request's: JSON read, looked through and written again.
+
+    A virtual machine counts time that its host gave to others as its own: what a turn takes is compared with this.
+    """
+    gc.disable()
+    started = time.thread_time()
+    events = json.loads(YARDSTICK)
+    kept = [event for event in events if all(len(name) < 20 for name in event)]
+    assert len(json.dumps(kept)) > 100_000
+    gc.enable()
+    return time.thread_time() - started
+
+
+YARDSTICK = json.dumps([GOOD | {f"p{n}": n for n in range(20)}] * 500)
+
+
 @pytest.mark.parametrize(("endpoint", "content"), LARGEST.values(), ids=LARGEST)
 def test_the_largest_requests_leave_the_event_loop_to_others_at_least_every_50_ms(endpoint, content):
     gc.collect()
     gc.freeze()  # what other tests left behind is no part of a tracking API's memory
     turns = []
-    while not turns or (min(turns) >= 0.05 and len(turns) < 5):  # a busy machine makes a turn longer, never shorter
-        turns.append(asyncio.run(longest_turn(endpoint, content)))
+    while not turns or (min(turns) >= 0.05 and len(turns) < 5):
+        slower = max(1.0, min(yardstick() for _ in range(5)) / AT_REST)
+        turns.append(asyncio.run(longest_turn(endpoint, content)) / slower)
     assert min(turns) < 0.05
