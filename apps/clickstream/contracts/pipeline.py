@@ -98,11 +98,29 @@ class Source(_Spec, frozen=True):
     limits: SourceLimits = SourceLimits()
 
 
+REDACTED: Final = (
+    *("token", "jwt", "secret", "signature", "sig", "otp", "password", "passwd", "pwd", "auth", "authorization"),
+    *("apikey", "api_key", "sessionid", "session_id", "jsessionid", "phpsessid", "sid"),
+    *("email", "e_mail", "phone", "mobile", "firstname", "first_name", "lastname", "last_name", "birthdate", "dob"),
+    *("ssn", "iban", "card_number", "cardnumber", "cvv", "cvc"),
+)
+"""Words in the names of URL parameters that nobody wants in a warehouse."""
+
+
 class Privacy(_Spec, frozen=True):
-    """What is done to personal data before it reaches Kafka."""
+    """What is done to personal data before it reaches Kafka.
+
+    `redactParameters`: words; parameters whose names have one lose their values. `keepParameters`: names; if there are
+    any, all others (but for the campaign's) do. The second replaces the first.
+    """
 
     anonymize_ip: bool = True
-    respect_gpc: bool = False
+    keep_ip: bool = True
+    respect_gpc: bool = True
+    redact_parameters: tuple[Text, ...] = REDACTED
+    keep_parameters: tuple[Text, ...] = ()
+    redact_emails: bool = True
+    reduce_user_agent: bool = False
 
 
 class TrackingApi(_Spec, frozen=True):

@@ -5,8 +5,8 @@ query, and for JSON text as it was sent. It is pure, linear in the text's length
 `https://medium.com/@user` and `me@example.org` hold no credentials.
 
 The authority of a URL lies between `://` and the next `/`, `?`, `#`, white space, quotation mark or backslash; what
-precedes its last `@` are credentials, a user without a password too (tokens are written so). Anything without `://`,
-and secrets in other places, such as query parameters, are deliberately left alone.
+precedes its last `@` are credentials, a user without a password too (tokens are written so). Anything without `://` is
+left alone; secrets in query parameters are taken out by the tracking API as the pipeline says.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from clickstream.dead_letters.letters import Letter
 from clickstream.enrichment.validation import validate
 from clickstream.sinks.records import Refused, read_record
 from clickstream.sinks.validation import kept_ms
+from clickstream.tracking_api.redaction import redaction_of
 from clickstream.tracking_api.rejections import Rejection
 from clickstream.tracking_api.validation.batch import parse_batch
 from clickstream.tracking_api.validation.event import RequestContext, parse_event, parse_query
@@ -92,6 +93,8 @@ def _collected(row: BadRow, text: bytes, pipeline: Pipeline) -> tuple[list[Outgo
         source=row.source,
         received_at=row.received_at,
         anonymize_ip=pipeline.tracking_api.privacy.anonymize_ip,
+        keep_ip=pipeline.tracking_api.privacy.keep_ip,
+        redaction=redaction_of(pipeline.tracking_api.privacy),
     )
     if row.endpoint in PATHS:
         found = _calls(row.endpoint, text, context)

@@ -48,6 +48,7 @@ _AD_CLICKS: Final = {
     "sccid": "snapchat",
 }
 """Ad click ids, and whose they are."""
+CLICK_IDS: Final = frozenset({*_AD_CLICKS, "fbclid"})
 _OF_NETWORK: Final = {
     "google": frozenset({"google", "youtube", "gmail", "doubleclick.net"}),
     "bing": frozenset({"bing", "yahoo", "duckduckgo", "ecosia", "qwant", "aol", "outlook"}),

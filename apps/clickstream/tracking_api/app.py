@@ -32,6 +32,7 @@ from clickstream.tracking_api.metrics import Metrics
 from clickstream.tracking_api.producer import RecordProducer
 from clickstream.tracking_api.rate_limits import limits_of
 from clickstream.tracking_api.records import Records
+from clickstream.tracking_api.redaction import redaction_of
 from clickstream.tracking_api.rejections import Code, Rejection
 from clickstream.tracking_api.script import Script, coding_for, read_scripts
 from clickstream.tracking_api.server import Lifecycle, Phase
@@ -105,6 +106,7 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
             limits=limits_of(pipeline.sources),
             trusted_proxies=settings.trusted_proxies,
             privacy=pipeline.tracking_api.privacy,
+            redaction=redaction_of(pipeline.tracking_api.privacy),
             records=records,
             producer=producer,
             metrics=Metrics(telemetry, producer.__len__),

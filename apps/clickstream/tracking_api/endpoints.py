@@ -32,6 +32,7 @@ from clickstream.tracking_api.metrics import Metrics
 from clickstream.tracking_api.producer import Outcome, RecordProducer
 from clickstream.tracking_api.rate_limits import Refusal, SourceLimits
 from clickstream.tracking_api.records import Record, Records
+from clickstream.tracking_api.redaction import Redaction
 from clickstream.tracking_api.rejections import Code, Rejection
 from clickstream.tracking_api.requests import (
     ClientDisconnected,
@@ -131,6 +132,7 @@ class Services:
     limits: Mapping[str, SourceLimits]
     trusted_proxies: tuple[Network, ...]
     privacy: Privacy
+    redaction: Redaction
     records: Records
     producer: RecordProducer
     metrics: Metrics
@@ -260,10 +262,11 @@ class _RequestHandler:
         judging = endpoint is Endpoint.VALIDATE
         if judging:
             endpoint = Endpoint.BATCH if isinstance(text, bytes) and is_for_batches(text) else Endpoint.EVENT
-        parsed = text if isinstance(text, Rejection) else await endpoint.parse(text, self._context(source))
+        context = self._context(source)
+        parsed = text if isinstance(text, Rejection) else await endpoint.parse(text, context)
         make_answer = endpoint.make_answer
         if isinstance(parsed, Rejection):  # no events can be told apart: the whole body is refused, and kept
-            parsed = await one_event(body if isinstance(text, Rejection) else text, parsed)
+            parsed = await one_event(body if isinstance(text, Rejection) else text, parsed, context)
             make_answer = endpoint.answer_one
         if judging:
             return await self._judge(source, parsed, endpoint, make_answer)
@@ -304,7 +307,8 @@ class _RequestHandler:
             address=self._address,
             user_agent=headers.user_agent if visitor else None,
             anonymize_ip=services.privacy.anonymize_ip,
-            keep_ip=not (headers.private and services.privacy.respect_gpc),
+            keep_ip=services.privacy.keep_ip and not (headers.private and services.privacy.respect_gpc),
+            redaction=services.redaction,
             country_of=services.country_of,
             browser=visitor,
             nonce=os.urandom(16) if self._endpoint.segment else b"",

@@ -35,7 +35,8 @@ class RequestHeaders:
 
     `browser`: only a browser sends such headers (Origin, Sec-Fetch-Site), so its User-Agent is the visitor's. Node's
     `fetch` sends Sec-Fetch-Mode.
-    `traceparent` is None unless the client sampled the trace. `private` is the Sec-GPC signal. `forwarded` and
+    `traceparent` is None unless the client sampled the trace. `private`: by Sec-GPC or DNT the
+    visitor objects. `forwarded` and
     `x_forwarded_for` are the lines of these headers in order.
     """
 
@@ -84,8 +85,8 @@ def read_headers(scope: Scope) -> RequestHeaders:  # noqa: C901, PLR0912 - one c
                 headers.forwarded.append(value.decode("latin-1"))
             case b"traceparent" if _SAMPLED.fullmatch(value):
                 headers.traceparent = value.decode()
-            case b"sec-gpc":
-                headers.private = value.strip() == b"1"
+            case b"sec-gpc" | b"dnt":
+                headers.private |= value.strip() == b"1"
     if not headers.key and headers.query:
         headers.key = write_key_in(headers.query)
     return headers

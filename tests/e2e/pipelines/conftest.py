@@ -15,8 +15,16 @@ import yaml
 from e2e.dependencies.strimzi import definitions
 from e2e.pipelines.surroundings import ROOT, SYSTEM, Json, Surroundings, surroundings
 
+LONGEST = ("test_operator_stories.py", "test_operator_topics.py", "test_operator_pods.py", "test_operator_deletion.py")
+"""They wait for minutes: begun first, they do not stand alone at the end."""
+
 _numbers = itertools.count(1)
 _RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def chart(*arguments: str) -> list[Json]:

@@ -354,24 +354,32 @@ def test_the_standard_header_is_understood_and_other_headers_are_ignored(apis_by
 
 
 def test_a_pipeline_may_keep_whole_addresses_and_still_drops_them_for_visitors_who_object(start_api, read, event):
-    privacy = {"anonymizeIp": False, "respectGpc": True}
+    privacy = {"anonymizeIp": False}
     api = start_api(trackingApi={"trustedProxies": ["127.0.0.1"], "privacy": privacy})
     for address, headers in (
         ("203.0.113.77", {}),
         ("::ffff:203.0.113.77", {}),
         ("2001:DB8::0:1", {}),
         ("203.0.113.77", {"Sec_GPC": "1"}),
-        ("203.0.113.77", {"Sec_GPC": "0"}),
+        ("203.0.113.77", {"DNT": "1"}),
+        ("203.0.113.77", {"Sec_GPC": "0", "DNT": "unspecified"}),
     ):
         assert api.post(event(), X_Forwarded_For=address, **headers).status == 202
     kept = sorted(click.ip or "" for click in read(api, "raw_clicks").clicks())
-    assert kept == ["", "2001:db8::1", "203.0.113.77", "203.0.113.77", "203.0.113.77"]
+    assert kept == ["", "", "2001:db8::1", "203.0.113.77", "203.0.113.77", "203.0.113.77"]
 
 
-def test_a_visitor_who_objects_is_anonymous_even_where_the_event_names_an_address(start_api, read, event):
-    api = start_api(trackingApi={"privacy": {"respectGpc": True}})
-    assert api.post(event(ip="203.0.113.77"), Sec_GPC="1").status == 202
-    assert [click.ip for click in read(api, "raw_clicks").clicks()] == [None]
+def test_a_visitor_who_objects_is_anonymous_even_where_the_event_names_an_address(api, clicks, event):
+    for headers in ({"Sec_GPC": "1"}, {"DNT": "1"}):
+        assert api.post(event(ip="203.0.113.77"), **headers).status == 202
+    assert [click.ip for click in clicks.clicks()] == [None, None]
+
+
+def test_a_pipeline_may_keep_the_addresses_of_visitors_who_object(start_api, read, event):
+    api = start_api(trackingApi={"privacy": {"respectGpc": False}})
+    for headers in ({"Sec_GPC": "1"}, {"DNT": "1"}):
+        assert api.post(event(ip="203.0.113.77"), **headers).status == 202
+    assert [click.ip for click in read(api, "raw_clicks").clicks()] == ["203.0.113.0"] * 2
 
 
 def test_a_sampled_traceparent_travels_on_unchanged_where_nothing_traces(api, clicks, event):

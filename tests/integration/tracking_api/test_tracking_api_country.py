@@ -26,7 +26,7 @@ def write_database(path: Path, country: str) -> None:
 def api(start_api, tmp_path_factory):
     path = tmp_path_factory.mktemp("geo") / "city.mmdb"
     write_database(path, "GB")
-    tracking = {"trustedProxies": ["127.0.0.1"], "privacy": {"respectGpc": True}}
+    tracking = {"trustedProxies": ["127.0.0.1"]}
     started = start_api(trackingApi=tracking, enricher={"geoip": str(path)})
     started.database = path
     return started
@@ -41,8 +41,9 @@ def test_an_anonymized_click_has_the_country_of_the_whole_address(api, clicks, e
     assert found == [("81.2.69.0", "GB")] * 3
 
 
-def test_who_sends_gpc_has_neither_address_nor_country(api, clicks, event: Callable) -> None:
-    assert api.post(event(), **VISITOR, Sec_GPC="1").status == 202
+@pytest.mark.parametrize("signal", ["Sec_GPC", "DNT"])
+def test_who_objects_has_neither_address_nor_country(api, clicks, event: Callable, signal: str) -> None:
+    assert api.post(event(), **VISITOR, **{signal: "1"}).status == 202
     assert [(click.ip, click.country) for click in clicks.clicks()] == [(None, None)]
 
 

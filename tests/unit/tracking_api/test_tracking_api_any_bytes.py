@@ -196,7 +196,7 @@ def test_any_query_is_a_click_or_refused_and_gives_its_key_away_once(
 
 HEADERS = [
     "x-write-key", "origin", "sec-fetch-site", "content-type", "content-encoding", "user-agent", "x-forwarded-for",
-    "forwarded", "traceparent", "sec-gpc",
+    "forwarded", "traceparent", "sec-gpc", "dnt",
 ]  # fmt: skip
 hops = st.lists(addresses, max_size=4).map(lambda each: ", ".join(each).encode("latin-1", "replace"))
 values = (

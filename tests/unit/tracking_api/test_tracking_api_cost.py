@@ -27,6 +27,7 @@ from clickstream.tracking_api.metrics import Metrics
 from clickstream.tracking_api.producer import RecordProducer
 from clickstream.tracking_api.rate_limits import limits_of
 from clickstream.tracking_api.records import Records
+from clickstream.tracking_api.redaction import redaction_of
 from clickstream.tracking_api.requests import basic_user, decode_body, read_headers, without_key, write_key_in
 from clickstream.tracking_api.validation.batch import parse_batch
 from clickstream.tracking_api.validation.event import RequestContext, parse_event, parse_query
@@ -246,6 +247,33 @@ for name, unit in {
     for start in ("", "://", "%3A%2F%2F"):
         decoder(f"credentials: {start}{name}", 128 * KIB,
                 lambda size, unit=unit, start=start: start + fill(unit, size) + "@", without_credentials)  # fmt: skip
+REDACTION = redaction_of(Privacy(reduce_user_agent=True))
+LISTED = redaction_of(Privacy(keep_parameters=("q",)))
+for name, unit in {
+    "parameters": "&token=1",
+    "heads without an equals sign": "?a",
+    "one name": "a",
+    "one word": "token_",
+    "escapes": "%2525",
+    "encoded parameters": "%2526token%253D1",
+    "encoded heads": "%3F",
+    "levels": "25",
+    "Unicode escapes": "\\u0026token\\u003d",
+    "backslashes": "?token=\\/",
+    "e-mail addresses": "/a@b.c",
+    "at signs": "@",
+    "encoded at signs": "%2540",
+    "dots": "a.",
+    "capitals": "aB",
+    "versions": "1.",
+    "addresses": '"ip":"',
+    "spaces in an address": '"ip"  ',
+}.items():
+    for start in ("", "?token=", "?", "%"):
+        decoder(f"redaction: {start}{name}", 128 * KIB,
+                lambda size, unit=unit, start=start: start + fill(unit, size) + "=",
+                lambda text: (REDACTION.text(text), REDACTION.value(text), LISTED.text(text),
+                              REDACTION.user_agent(text), REDACTION.original(text.encode(), lambda _: "")))  # fmt: skip
 decoder("credentials in bytes", 128 * KIB, lambda size: fill(b"://\xff@\xc3", size), bytes_without_credentials)
 decoder("a long query", 128 * KIB, lambda size: "/?" + fill("utm_a=é&b&", size), lambda url: shortened(url, 2_048))
 decoder(
@@ -392,6 +420,7 @@ async def longest_turn(endpoint: Endpoint, content: bytes) -> float:
         limits=limits_of([Source("web")]),
         trusted_proxies=PROXY,
         privacy=Privacy(),
+        redaction=redaction_of(Privacy()),
         records=Records(Names("ns", "p"), by_session=False),
         producer=producer,
         metrics=Metrics(telemetry, lambda: 0),

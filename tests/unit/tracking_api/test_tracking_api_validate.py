@@ -28,6 +28,7 @@ from clickstream.tracking_api.openapi import openapi
 from clickstream.tracking_api.producer import Outcome
 from clickstream.tracking_api.rate_limits import ValidationLimit, limits_of
 from clickstream.tracking_api.records import Record, Records
+from clickstream.tracking_api.redaction import redaction_of
 from clickstream.tracking_api.rejections import Code, Rejection
 from clickstream.tracking_api.validation.batch import is_for_batches, parse_batch
 from clickstream.tracking_api.validation.event import RequestContext, parse_event
@@ -95,6 +96,7 @@ class Api:
             limits=limits_of(PIPELINE.sources),
             trusted_proxies=(),
             privacy=PIPELINE.tracking_api.privacy,
+            redaction=redaction_of(PIPELINE.tracking_api.privacy),
             records=Records(PIPELINE.names, by_session=False),
             producer=self.written,  # type: ignore[arg-type]
             metrics=Metrics(telemetry, lambda: 0),

@@ -13,6 +13,7 @@ from clickstream.contracts.urls import without_credentials
 from clickstream.runtime.geoip import CountryOf, no_country
 from clickstream.tracking_api import limits, rejections
 from clickstream.tracking_api.address import Address, parse_address, stored_form
+from clickstream.tracking_api.redaction import NOTHING, Redaction, stored_address
 from clickstream.tracking_api.rejections import Rejection, RejectionError
 from clickstream.tracking_api.validation.fields import (
     exceeds,
@@ -43,7 +44,7 @@ class RequestContext:
     `address` and `user_agent` are used where the event itself names none; `user_agent` is the visitor's own, None where
     the request came from a server. `browser`: a browser sent it. `country_of` gets the whole address, before it is
     anonymized. With `keep_ip` False neither address nor country is stored. `sent_at` is the batch's own and counts for
-    events that have none. `nonce` tells requests of the same content apart.
+    events that have none. `nonce` tells requests of the same content apart. `redaction`: what its texts lose.
     """
 
     source: str
@@ -56,6 +57,15 @@ class RequestContext:
     country_of: CountryOf = no_country
     browser: bool = False
     nonce: bytes = b""
+    redaction: Redaction = NOTHING
+
+    def kept(self, original: bytes) -> bytes:
+        """What a dead letter keeps of what the client sent."""
+
+        def store_address(text: str) -> str:
+            return stored_address(text, keep=self.keep_ip, anonymize=self.anonymize_ip)
+
+        return self.redaction.original(original, store_address)
 
 
 def parse_event(text: bytes, context: RequestContext) -> Click | Rejection:
@@ -108,35 +118,45 @@ def validate_event(event: object, context: RequestContext) -> Click | Rejection:
 def read_click(event: dict[str, Any], unknown: Collection[tuple[str, Any]], context: RequestContext) -> Click:
     """The click in the known fields of an event; the unknown ones become properties. Raises RejectionError."""
     sent_at = optional_time(event, "sent_at")
+    redaction = context.redaction
     return Click(
         event_id=required_id(event, "event_id", limits.EVENT_ID_BYTES),
         timestamp=required_time(event, "timestamp"),
         user_id=required_id(event, "user_id", limits.ID_BYTES),
         session_id=required_id(event, "session_id", limits.ID_BYTES),
-        page=required_url(event, "page", limits.PAGE_BYTES),
+        page=redaction.text(required_url(event, "page", limits.PAGE_BYTES)),
         received_at=context.received_at,
         source=context.source,
-        type=optional_text(event, "type", limits.TYPE_BYTES) or PAGE_VIEW,
+        type=_redacted(redaction, optional_text(event, "type", limits.TYPE_BYTES)) or PAGE_VIEW,
         sent_at=context.sent_at if sent_at is None else sent_at,
-        referrer=optional_url(event, "referrer", limits.STRING_BYTES),
+        referrer=_redacted(redaction, optional_url(event, "referrer", limits.STRING_BYTES)),
         user_agent=_user_agent(event, context),
         # The address is read here rather than first: the order of fields decides which rejection a client gets.
         ip=None
         if (address := _address(event, context)) is None
         else stored_form(address, anonymize=context.anonymize_ip),
         country=None if address is None else context.country_of(address),
-        title=optional_text(event, "title", limits.STRING_BYTES),
-        properties=read_properties(event.get("properties"), unknown),
+        title=_redacted(redaction, optional_text(event, "title", limits.STRING_BYTES)),
+        properties={
+            name: redaction.value(value) if isinstance(value, str) else value
+            for name, value in read_properties(event.get("properties"), unknown).items()
+        },
     )
+
+
+def _redacted(redaction: Redaction, text: str | None) -> str | None:
+    return text if text is None else redaction.text(text)
 
 
 def _user_agent(event: dict[str, Any], context: RequestContext) -> str | None:
     text = text_of_any_length(event, "user_agent")
     if text is None and context.user_agent:
         text = without_credentials(without_nul(context.user_agent))
-    if text is not None and exceeds(text, limits.USER_AGENT_BYTES):
-        return text.encode()[: limits.USER_AGENT_BYTES].decode(errors="ignore")
-    return text
+    if text is None:
+        return None
+    if exceeds(text, limits.USER_AGENT_BYTES):
+        text = text.encode()[: limits.USER_AGENT_BYTES].decode(errors="ignore")
+    return context.redaction.user_agent(text)
 
 
 def _address(event: dict[str, Any], context: RequestContext) -> Address | None:
