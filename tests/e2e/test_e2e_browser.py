@@ -232,6 +232,27 @@ def test_a_reload_while_the_api_is_away_loses_nothing(visitor, system, shop, tmp
         assert again.stop() == 0
 
 
+def test_who_debugs_reads_in_the_console_what_the_pipeline_makes_of_each_event(visitor, system, shop):
+    page, told = visitor.page(), []
+    page.on("console", lambda message: told.append((message.type, message.text)))
+    tag = f"<script src='{system.url}/tracker.js' data-key='{KEY}' data-debug></script>"
+    page.route(f"{shop}/products/debugged?*", lambda route: route.fulfill(content_type="text/html", body=tag))
+    page.goto(f"{shop}/products/debugged?token=secret")
+    user = _tracked(page, visitor)
+    good = f"clickstream: page_view {shop}/products/debugged?token=secret: accepted, checkout step 2 (Product)"
+    until(lambda: any(kind == "info" and text.startswith(good) for kind, text in told), "the view is judged")
+    assert ("info", f"clickstream: debugging {KEY} at {system.url}/; signals honoured") in told
+    assert any("page_path: /products/debugged" in text for _, text in told), "what the enricher would find"
+
+    page.evaluate("clickstream.beforeSend = (e) => (e.type === 'dropped' ? null : e); clickstream.track('dropped')")
+    page.evaluate("clickstream.track('nested', {cart: {items: 2}})")
+    until(lambda: any("nested" in text and "not_flat" in text for kind, text in told if kind == "warning"), "the fault")
+    assert any(text.startswith("clickstream: beforeSend dropped dropped") for _, text in told)
+    # Nothing is stored by a verdict: the view is there once, and without the token.
+    _, rows = visitor.wait_for_clicks(user, 1)
+    assert [row["page"] for row in rows] == [f"{shop}/products/debugged?token="]
+
+
 def _tracked(page: Page, visitor: Visitor) -> str:
     """The visitor's id, once the tracker has run."""
     page.wait_for_function("window.clickstream")

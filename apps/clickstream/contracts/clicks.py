@@ -72,6 +72,7 @@ class EnrichedClick(msgspec.Struct, omit_defaults=True, gc=False):
     session: str | None = None
     late: bool = False
     bot: bool = False
+    bot_kind: str | None = None
     page_host: str | None = None
     title: str | None = None
     referrer: str | None = None

@@ -28,8 +28,8 @@ class Script:
     headers: dict[str, str]
 
 
-MODULES: Final = ("domains", "elements", "engagement", "errors", "forms", "links", "vitals")
-"""What the tag of a page may ask for beside the tracker itself (`data-modules`, `data-domains`)."""
+MODULES: Final = ("debug", "domains", "elements", "engagement", "errors", "forms", "links", "vitals")
+"""What the tag of a page may ask for beside the tracker itself (`data-modules`, `data-domains`, `data-debug`)."""
 
 FILES: Final = {"/tracker.js": "tracker.js"} | {f"/v1/tracker/{name}.js": f"tracker/{name}.js" for name in MODULES}
 """Where they are asked for, and their files."""

@@ -70,7 +70,9 @@ attempt(() => {
     manual: "manual" in given,
     beforeSend: (event) => (api.beforeSend ? api.beforeSend(event) : event),
   };
-  if (!domains.length) return begin(options);
-  // The first page view is already the arriving visitor's.
-  void load("domains", ({ arrived }) => void (options = arrived!(options, domains))).then(() => begin(options));
+  // The first page view is already the arriving visitor's, and is shown to who debugs.
+  const early = [domains.length ? "domains" : "", "debug" in given ? "debug" : ""].filter(Boolean);
+  if (!early.length) return begin(options);
+  const change = ({ arrived }: Module): void => void (options = arrived!(options, domains));
+  void Promise.all(early.map((module) => load(module, change))).then(() => begin(options));
 });

@@ -8,6 +8,6 @@ from clickstream.enricher import main
 from clickstream.enrichment import bot
 
 if __name__ == "__main__":
-    words = bot.compiled(["(?i:crawl)"])
+    words = bot.Bots([("(?i:crawl)", bot.OTHER)])
     bot.bots = lambda: words
     sys.exit(main.main(sys.argv[1:]))

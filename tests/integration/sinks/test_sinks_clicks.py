@@ -80,6 +80,7 @@ def test_both_stores_hold_every_field_of_a_click(stores, open_sink, records, mak
         received_at=1_700_000_001_456,
         late=True,
         bot=True,
+        bot_kind="ai",
         source="web",
         type="add_to_cart",
         page_host="shop.example",

@@ -20,7 +20,7 @@ from clickstream.contracts.clicks import Click, decode_click, encode_click
 from clickstream.contracts.pages import key_finder, matcher, split_page
 from clickstream.contracts.pipeline import Enricher, Funnel, FunnelStep, Join, Kafka, PageCategory, Pipeline
 from clickstream.enricher.join_rows import MAX_ROW, read_row
-from clickstream.enrichment.bot import names_itself_bot
+from clickstream.enrichment.bot import bots
 from clickstream.enrichment.campaign import read_query
 from clickstream.enrichment.channels import channel_of_host
 from clickstream.enrichment.flow import Flow
@@ -121,7 +121,7 @@ READERS: dict[str, tuple[Callable[[str], object], int, str]] = {
     "a query": (read_query, 2_048, "utm_source="),
     "an address": (_read_address, 8_192, ""),
     "a user agent": (AGENT, MAX_PARSED, "Mozilla/5.0 "),
-    "a bot's name": (names_itself_bot, MAX_PARSED, "Mozilla/5.0 "),
+    "a bot's name": (bots().kind, MAX_PARSED, "Mozilla/5.0 "),
     "a device": (lambda text: _device(text, None), MAX_PARSED, "Mozilla/5.0 "),
 }
 
@@ -249,7 +249,7 @@ HOSTILE_AGENTS = [
 def test_no_user_agent_costs_more_than_some_milliseconds() -> None:
     def parse(text: str) -> None:
         AGENT(text)
-        names_itself_bot(text)
+        bots().kind(text)
 
     slowest = max((seconds(parse, text), text[:40]) for text in HOSTILE_AGENTS)
     assert slowest[0] < 0.005, slowest

@@ -126,9 +126,48 @@ def test_of_the_lists_own_examples_only_the_libraries_of_apps_are_people(agents)
     assert all("okhttp" in text for text in people)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+            "ai",
+        ),
+        ("Mozilla/5.0 (compatible; ClaudeBot/1.0; +claudebot@anthropic.com)", "ai"),
+        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "search"),
+        ("facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)", "preview"),
+        ("WhatsApp/2.23.20.0 A", "preview"),
+        ("Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", "monitor"),
+        ("kube-probe/1.30", "monitor"),
+        ("FeedFetcher-Google; (+http://www.google.com/feedfetcher.html)", "feed"),
+        ("Mediapartners-Google", "ad"),
+        ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", "seo"),
+        ("Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)", "archive"),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 HeadlessChrome/120.0.0.0 Safari/537.36", "automation"),
+        ("curl/8.5.0", "tool"),
+        ("python-requests/2.31", "tool"),
+        ("OurOwnBot/1.0", "other"),
+        ("Something (+https://example.org/why)", "other"),
+    ],
+)
+def test_a_bot_has_a_kind(agents, text, kind):
+    assert enriched(agents, text).bot_kind == kind
+
+
+def test_the_kind_is_one_of_the_lists_tags_nearly_always(agents):
+    """Where not, the text has another pattern, too, whose kind comes first, or one of our words."""
+    right = [
+        enriched(agents, text).bot_kind in {kind for kind, tag in bot.KINDS.items() if tag in each["tags"]}
+        for each in CRAWLER_USER_AGENTS_DATA
+        for text in each["instances"]
+    ]
+    assert sum(right) / len(right) > 0.98
+
+
 @pytest.mark.parametrize("text", PEOPLE)
 def test_people_are_not_flagged(agents, text):
-    assert not enriched(agents, text).bot
+    draft = enriched(agents, text)
+    assert (draft.bot, draft.bot_kind) == (False, None)
 
 
 @pytest.mark.parametrize("text", [None, ""])

@@ -14,7 +14,7 @@ from clickstream.sinks.elasticsearch.templates import TEMPLATE_VERSION, template
 from clickstream.sinks.postgres.installation import Migration, migrations
 from clickstream.sinks.postgres.rows import CLICK_JSON, CLICK_SCALARS
 
-TEMPLATES = {1: "03ed7d91b0ec424f"}
+TEMPLATES = {1: "03ed7d91b0ec424f", 2: "3233fbac1d93ee75"}
 """Digest of the templates of each version."""
 MIGRATIONS = {
     1: "96eb2eef02cf7489",
@@ -22,6 +22,7 @@ MIGRATIONS = {
     3: "d6da3c0b4e152730",
     4: "cdf5515706533ed2",
     5: "c87985516fdf8a36",
+    6: "27742efffe7cf26b",
 }
 """Digest of each migration that a release may have applied."""
 

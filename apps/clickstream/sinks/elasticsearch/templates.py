@@ -12,7 +12,7 @@ from typing import Any, Final
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import ElasticsearchSink
 
-TEMPLATE_VERSION: Final = 1
+TEMPLATE_VERSION: Final = 2
 
 _MAX_TERM: Final = 8_191
 """Characters; Lucene takes terms of 32,766 bytes. A longer value is kept and shown, but cannot be searched for."""
@@ -41,6 +41,7 @@ CLICK_FIELDS: Final[dict[str, Any]] = {
     "session": _KEYWORD,
     "late": _BOOLEAN,
     "bot": _BOOLEAN,
+    "bot_kind": _KEYWORD,
     "page_host": _KEYWORD,
     "title": {"type": "text", "fields": {"keyword": _KEYWORD}},
     "referrer": _KEYWORD,

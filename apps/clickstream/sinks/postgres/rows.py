@@ -35,6 +35,7 @@ CLICK_SCALARS: Final[dict[str, str]] = {
     "session": "text",
     "late": "boolean",
     "bot": "boolean",
+    "bot_kind": "text",
     "page_host": "text",
     "title": "text",
     "referrer": "text",
