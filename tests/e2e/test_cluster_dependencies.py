@@ -17,6 +17,9 @@ from e2e.dependencies import image
 from e2e.dependencies.installation import install
 from support.waiting import until
 
+# The stories need these servers, too; a cluster for them alone takes minutes.
+pytestmark = pytest.mark.long
+
 NAMESPACE = """\
 apiVersion: v1
 kind: Namespace
