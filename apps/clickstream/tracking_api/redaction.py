@@ -78,18 +78,23 @@ class Redaction:
         text = self.parameters(text)
         return _VERSION.sub(r"\1.0", _BUILD.sub("", text)) if self.reduce_user_agent else text
 
-    def original(self, data: bytes, store_address: Callable[[str], str]) -> bytes:
-        """What was sent, for a dead letter; bytes that are no text stay. `store_address`: an address as it is kept."""
+    def original(self, data: bytes, fields: Collection[str], store_address: Callable[[str], str] | None) -> bytes:
+        """What was sent, for a dead letter; bytes that are no text stay.
+
+        `fields`: parameters of a query string that are the event's own fields, not a page's, and stay.
+        `store_address`: an address as it is kept; None: as it was sent.
+        """
         text = bytes_without_credentials(data).decode("latin-1")
         if text.lstrip()[:1] in {"{", "["}:
             text = self._urls_without_emails(self.parameters(text, _VALUE_IN_JSON), _WORD)
         else:  # perhaps a query string, which begins with a parameter
-            text = self._urls_without_emails(self.parameters(f"&{text}", _VALUE_IN_JSON)[1:], _WORD_OF_QUERY)
-        for pattern in (_ADDRESS_IN_JSON, _ADDRESS_IN_QUERY):
-            text = pattern.sub(lambda found: found[1] + store_address(found[2]), text)
+            text = self._urls_without_emails(self.parameters(f"&{text}", _VALUE_IN_JSON, fields)[1:], _WORD_OF_QUERY)
+        if store_address is not None:
+            for pattern in (_ADDRESS_IN_JSON, _ADDRESS_IN_QUERY):
+                text = pattern.sub(lambda found: found[1] + store_address(found[2]), text)
         return text.encode("latin-1")
 
-    def parameters(self, text: str, unencoded: re.Pattern[str] = _VALUE_IN_TEXT) -> str:
+    def parameters(self, text: str, unencoded: re.Pattern[str] = _VALUE_IN_TEXT, fields: Collection[str] = ()) -> str:
         """The text with the values of parameters cut out; the same object where there are none."""
         loses_value = self.loses_value
         if loses_value is None or not ("=" in text or "3d" in text or "3D" in text):
@@ -97,7 +102,8 @@ class Redaction:
         kept, position, found = [], 0, _HEAD.search(text)
         while found:
             end = found.end()
-            if loses_value(found["name"]):
+            name = found["name"]
+            if loses_value(name) and not (name in fields and found[0][0] in "&;"):  # `&amp;` of HTML
                 kept.append(text[position:end])
                 position = end = _end(_value(found, unencoded), text, end)
             found = _HEAD.search(text, end)

@@ -3,7 +3,6 @@
 import { attempt, tell } from "./safe";
 import { createTracker, type Options, type Tracker } from "./tracker";
 
-const METHODS = ["track", "page", "identify", "group", "reset", "flush", "optIn", "optOut", "isOptedIn"] as const;
 const list = (text: string | undefined): string[] => (text || "").split(/[\s,]+/).filter(Boolean);
 
 interface Global {
@@ -20,7 +19,7 @@ interface Module {
 
 attempt(() => {
   const script = document.currentScript as HTMLScriptElement | null;
-  const source = attempt(() => new URL((script as HTMLScriptElement).src), null);
+  const source = attempt(() => new URL(script!.src), null);
   if (!script || !source) return tell("the tag needs src: no module, not inlined");
   const given = script.dataset;
   const key = given.key || source.searchParams.get("key");
@@ -34,9 +33,11 @@ attempt(() => {
   const trackers = (api.trackers = api.trackers || {});
   if (key in trackers) return;
   trackers[key] = null; // until it begins
-  const first = Object.keys(trackers).length === 1;
-  const base = given.api ? given.api.replace(/\/?$/, "/") : new URL(".", source).href;
+  const first = !Object.keys(trackers)[1];
+  const base = (given.api || new URL(".", source).href).replace(/\/?$/, "/");
   const domains = list(given.domains);
+  // The first page view is already the arriving visitor's, and is shown to who debugs.
+  const early = ["domains", "debug"].filter((module) => module in given);
 
   const load = (module: string, then: (loaded: Module) => void): Promise<void> =>
     import(`${base}v1/tracker/${module}.js`).then(then).catch(() => tell(`no module ${module}`));
@@ -44,18 +45,18 @@ attempt(() => {
   const begin = (options: Options): void =>
     attempt(() => {
       const tracker = (trackers[key] = createTracker(options));
-      if (first) {
-        for (const method of METHODS) (api as Record<string, unknown>)[method] = tracker[method];
-      }
+      const { start, ...methods } = tracker;
+      if (first) Object.assign(api, methods);
       scope[name] = api;
-      const waiting = first ? api.q || [] : [];
+      const waiting = (first && api.q) || [];
       delete api.q;
-      tracker.start();
+      start();
       for (const [method, values] of waiting) {
         attempt(() => (tracker as unknown as Record<string, (...given: unknown[]) => void>)[method]?.(...values));
       }
-      const wanted = domains.length ? [...list(given.modules), "domains"] : list(given.modules);
-      for (const module of wanted) void load(module, (loaded) => loaded.default(tracker, options, domains));
+      for (const module of [...list(given.modules), ...early]) {
+        void load(module, (loaded) => loaded.default(tracker, options, domains));
+      }
     });
 
   let options: Options = {
@@ -70,9 +71,7 @@ attempt(() => {
     manual: "manual" in given,
     beforeSend: (event) => (api.beforeSend ? api.beforeSend(event) : event),
   };
-  // The first page view is already the arriving visitor's, and is shown to who debugs.
-  const early = [domains.length ? "domains" : "", "debug" in given ? "debug" : ""].filter(Boolean);
-  if (!early.length) return begin(options);
+  if (!early[0]) return begin(options);
   const change = ({ arrived }: Module): void => void (options = arrived!(options, domains));
   void Promise.all(early.map((module) => load(module, change))).then(() => begin(options));
 });

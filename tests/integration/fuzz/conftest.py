@@ -147,7 +147,11 @@ def fuzz(new_pipeline: Callable[..., Pipeline], tmp_path_factory: pytest.TempPat
     """Everything is fresh, and the same for all tests of the module."""
     pipeline = new_pipeline(
         sources=[{"name": name, "writeKey": key, "allowedOrigins": ["*"]} for name, key in KEYS.items()],
-        trackingApi={"trustedProxies": ["127.0.0.0/8", "::1/128"], "privacy": {"anonymizeIp": False}},
+        # Nothing is taken out, so that what comes out must be what was sent.
+        trackingApi={
+            "trustedProxies": ["127.0.0.0/8", "::1/128"],
+            "privacy": {"anonymizeIp": False, "respectGpc": False, "redactParameters": [], "redactEmails": False},
+        },
     )
     system = System(pipeline, tmp_path_factory.mktemp("fuzz"))
     try:

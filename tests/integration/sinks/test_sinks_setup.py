@@ -10,6 +10,7 @@ import pytest
 
 from clickstream.contracts.pipeline import dump_pipeline
 from clickstream.setup.exit_codes import ExitCode
+from clickstream.sinks.elasticsearch.templates import TEMPLATE_VERSION
 
 STORES = ("elasticsearch", "postgres")
 
@@ -49,7 +50,7 @@ def test_several_setups_at_once_and_one_more_install_everything_once(setup, pipe
     assert [row[:3] for row in before[1]] == [("checkout", 1, 1), ("checkout", 1, 2), ("checkout", 1, 3)]
     assert stores.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'clicks'::regclass") == [(5,)]
     template = stores.es.indices.get_index_template(name=pipeline.names.clicks_alias)["index_templates"][0]
-    assert template["index_template"]["version"] == 1
+    assert template["index_template"]["version"] == TEMPLATE_VERSION
 
 
 def test_a_schema_of_another_pipeline_is_refused_and_stays_as_it_is(setup, pipeline, stores):

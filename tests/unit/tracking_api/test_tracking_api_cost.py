@@ -273,7 +273,8 @@ for name, unit in {
         decoder(f"redaction: {start}{name}", 128 * KIB,
                 lambda size, unit=unit, start=start: start + fill(unit, size) + "=",
                 lambda text: (REDACTION.text(text), REDACTION.value(text), LISTED.text(text),
-                              REDACTION.user_agent(text), REDACTION.original(text.encode(), lambda _: "")))  # fmt: skip
+                              REDACTION.user_agent(text),
+                              REDACTION.original(text.encode(), (), lambda _: "")))  # fmt: skip
 decoder("credentials in bytes", 128 * KIB, lambda size: fill(b"://\xff@\xc3", size), bytes_without_credentials)
 decoder("a long query", 128 * KIB, lambda size: "/?" + fill("utm_a=é&b&", size), lambda url: shortened(url, 2_048))
 decoder(

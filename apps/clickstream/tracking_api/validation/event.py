@@ -65,7 +65,8 @@ class RequestContext:
         def store_address(text: str) -> str:
             return stored_address(text, keep=self.keep_ip, anonymize=self.anonymize_ip)
 
-        return self.redaction.original(original, store_address)
+        whole = self.keep_ip and not self.anonymize_ip
+        return self.redaction.original(original, _KNOWN_FIELDS, None if whole else store_address)
 
 
 def parse_event(text: bytes, context: RequestContext) -> Click | Rejection:
