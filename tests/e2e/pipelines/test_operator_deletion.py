@@ -11,6 +11,7 @@ from e2e.pipelines.children import CHILDREN, TOPICS, names
 from e2e.pipelines.surroundings import pipeline
 
 
+@pytest.mark.long
 def test_it_may_be_killed_at_any_point_and_converges(control_plane, web):
     """Twenty kills while the pipeline is made, changed and mended."""
     control_plane.apply(pipeline(namespace=web))

@@ -10,6 +10,7 @@ import os
 import random
 
 import kubernetes
+import pytest
 
 from clickstream_operator import naming
 from e2e.pipelines.surroundings import Json, Surroundings
@@ -19,6 +20,7 @@ from support.passes import troubles
 CASES = 2_000
 
 
+@pytest.mark.long
 def test_any_pipeline_that_is_taken_with_any_secrets(control_plane: Surroundings, web: str, caplog):
     seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
     client = kubernetes.config.new_client_from_config(str(control_plane.api.kubeconfig))

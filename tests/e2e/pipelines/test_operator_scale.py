@@ -53,6 +53,7 @@ def ended(control_plane: Surroundings) -> Iterator[None]:
     control_plane.stop_operator(signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_many_pipelines_at_rest_cost_next_to_nothing(control_plane, web):
     names = [f"p{number}" for number in range(PIPELINES)]
     control_plane.start_operator(OPERATOR_RESYNC_SECONDS=str(RESYNC_SECONDS))

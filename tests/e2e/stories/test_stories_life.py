@@ -30,6 +30,7 @@ def test_suspended_it_collects_and_resumed_it_catches_up(world, ledger):
     world.until_ready("pausing")
 
 
+@pytest.mark.long
 def test_two_live_side_by_side_and_one_takes_its_data_along(world, tmp_path):
     """`keeping` is retained, `going` asked for its data to be deleted; neither touches the other."""
     world.apply(*modest("keeping"), *modest("going", deletionPolicy="Delete"))
@@ -63,6 +64,7 @@ def test_two_live_side_by_side_and_one_takes_its_data_along(world, tmp_path):
     assert world.stored("keeping") == tuple(count + more for count in before), "nothing of before is counted twice"
 
 
+@pytest.mark.long
 def test_a_namespace_goes_within_two_minutes_though_the_operator_is_gone_and_its_data_stays(world):
     space = "leaving"
     world.namespace(space)
