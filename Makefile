@@ -41,7 +41,7 @@ unit: $(VENV)/ready ## Run only the tests that need no server
 .PHONY: e2e
 e2e: cluster-build ## Run the end-to-end tests: a real browser (needs Chromium), a real API server, a real cluster
 	@status=0; \
-	$(E2E) tests/e2e $(addprefix --ignore=,$(ON_THE_CLUSTER)) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
+	$(E2E) tests/e2e $(addprefix --ignore=,$(ON_THE_CLUSTER)) -n 3 --dist loadfile --no-loadscope-reorder \
 		$(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
 	echo "What runs on the cluster:"; $(E2E) $(ON_THE_CLUSTER) $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
 	exit $$status

@@ -121,6 +121,7 @@ def test_a_paused_pipeline_is_looked_at_and_left_alone(cluster, web):
             in cluster.condition("shop", web, "EnricherReady").get("message", "")
         ),
     )
+    cluster.until_at_rest(web)  # its status is told to the end
     assert written(cluster, web) == []
     assert cluster.get("service", "shop-tracking-api", web) is None
     assert "finalizers" not in cluster.get("csp", "shop", web)["metadata"]
