@@ -121,7 +121,13 @@ def test_a_paused_pipeline_is_looked_at_and_left_alone(cluster, web):
             in cluster.condition("shop", web, "EnricherReady").get("message", "")
         ),
     )
-    cluster.until_at_rest(web)  # its status is told to the end
+    # Half a minute later the autoscaler says that there is no metrics-server, and the status tells it.
+    cluster.until(
+        "the autoscaler has no metrics",
+        lambda: cluster.condition("shop", web, "AutoscalingReady").get("reason") == "FailedGetResourceMetric",
+        180,
+    )
+    cluster.until_at_rest(web)
     assert written(cluster, web) == []
     assert cluster.get("service", "shop-tracking-api", web) is None
     assert "finalizers" not in cluster.get("csp", "shop", web)["metadata"]
