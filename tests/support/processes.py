@@ -32,9 +32,9 @@ class Process(Child):
         ops, http = folder / f"{name}.ops", folder / f"{name}.http"
         given = [each.replace("{ops_port_file}", str(ops)).replace("{port_file}", str(http)) for each in command]
         ours = {"CLICKSTREAM_OPS_PORT": "0", "CLICKSTREAM_OPS_HOST": LOOPBACK}
-        _started.add(self)
         port_file = http if "{port_file}" in command else ops
         super().__init__(name, given, folder / f"{name}.log", port_file, ours | (env or {}), ops_port_file=ops)
+        _started.add(self)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # With a path of its own it is another release.
@@ -54,7 +54,7 @@ class Process(Child):
 
 def failed() -> list[tuple[str, str]]:
     """Of each process that ended with an error, and that a test still refers to: its status, its log's last lines."""
-    ended = [(each, each.popen.poll()) for each in _started if hasattr(each, "popen")]
+    ended = [(each, each.popen.poll()) for each in _started]
     by_test = {None, 0, -signal.SIGKILL, -signal.SIGTERM}
     return [
         (f"{each.name} ended with status {status}", each.last_words())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,6 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.contracts.topics import topics_of
 from clickstream.runtime.kafka import reader_config
+from support.collector import Collector
 from support.processes import wait_for
 from support.stores import Stores
 from support.system import System
@@ -28,34 +27,9 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.6099.71
 CUT, NONE = {}, {"keepIp": False, "reduceUserAgent": True}
 
 
-class Traces:
-    """Takes what OTLP exporters send, and keeps the bytes."""
-
-    def __init__(self) -> None:
-        taken = self.taken = bytearray()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                taken.extend(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
-def traces() -> Iterator[Traces]:
-    made = Traces()
+def collector() -> Iterator[Collector]:
+    made = Collector()
     yield made
     made.close()
 
@@ -164,11 +138,11 @@ def around(word: str, place: str, text: bytes) -> list[str]:
 
 @pytest.mark.parametrize("privacy", [CUT, NONE], ids=["as it is", "no address, reduced user agent"])
 def test_nothing_that_was_planted_is_stored_logged_or_traced(
-    privacy: dict[str, Any], new_pipeline: Callable[..., Pipeline], traces: Traces, tmp_path: Path
+    privacy: dict[str, Any], new_pipeline: Callable[..., Pipeline], collector: Collector, tmp_path: Path
 ) -> None:
     tracking = {"trustedProxies": ["127.0.0.1"], "privacy": privacy}
     pipeline = new_pipeline(trackingApi=tracking)
-    system = System(pipeline, tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url})
+    system = System(pipeline, tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
     try:
         clicks, letters = plant(system.url)
         system.wait_stored(clicks)
@@ -182,7 +156,7 @@ def test_nothing_that_was_planted_is_stored_logged_or_traced(
             "metrics": metrics.encode(),
         }
         assert [process.stop() for process in system.processes] == [0] * 4
-        found["traces"] = bytes(traces.taken)
+        found["traces"] = bytes(collector.taken)
         found["logs"] = b"".join(process.log.read_bytes() for process in system.processes)
     finally:
         system.close()
