@@ -20,8 +20,8 @@ SECRETS_A_PASS: Final = 2
 """So many are compared, those first that were not for longest."""
 FULL_PASS_SECONDS: Final = 300.0
 """After so long a pass reads everything, whatever the watches told."""
-UNWELL_PASS_SECONDS: Final = 60.0
-"""The same where something is wrong or stands still: the time until clicks are lost runs on without news."""
+COUNTING_PASS_SECONDS: Final = 60.0
+"""The same where a consumer stands still: the time until its clicks are lost runs on without news."""
 
 
 @dataclass(slots=True)

@@ -132,6 +132,22 @@ def keep_data(cluster: Cluster, pipeline: PipelineResource) -> Condition | None:
     return None
 
 
+def data_kept(body: Mapping[str, Any]) -> Condition | None:
+    """What to say of a pipeline that is gone with its data left, though `deletionPolicy` asks for their removal.
+
+    It was deleted before the operator could put the finalizer on it.
+    """
+    asked = isinstance(body.get("spec"), Mapping) and body["spec"].get("deletionPolicy") == "Delete"
+    if not asked or body["metadata"].get("deletionTimestamp"):  # which it has if it ever waited for a finalizer
+        return None
+    message = (
+        f"deleted before the operator had put the finalizer {naming.FINALIZER} on it: its topics, indices and tables "
+        "are kept, though deletionPolicy is Delete; to remove them, apply the pipeline again, wait for the finalizer, "
+        "and delete it"
+    )
+    return Condition(status.READY, False, "DataKept", message, severe=True)
+
+
 def remove_orphans(cluster: Cluster, namespace: str, name: str) -> tuple[Condition, ...]:
     """Stop Jobs that remove the data of a pipeline which is gone: somebody has removed its finalizer. What to log."""
     labels = naming.owned_by(namespace, name)

@@ -12,12 +12,14 @@ import contextlib
 import contextvars
 import logging
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 import kopf
 
 from clickstream_operator import naming
+from clickstream_operator.finalize import data_kept
 from clickstream_operator.metrics import Metrics
 from clickstream_operator.naming import Key
 from clickstream_operator.reconcile import Reconciler, Result
@@ -59,6 +61,12 @@ class Controller:
         self._context = contextvars.copy_context()
         self._reconciler.changed(key)
         await self.queue.add(key)
+
+    def gone(self, key: Key, body: dict[str, Any]) -> None:
+        """Say what its end leaves behind that it was not to leave. To be called by a handler."""
+        kept = data_kept(body)
+        if kept is not None:
+            self._announce(key, Result(body=body, transitions=(kept,)))
 
     def child_changed(self, key: Key) -> None:
         """Reconcile the pipeline soon. May be called from any thread."""
@@ -123,9 +131,11 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, *, cluster
             await memo.controller
 
     @kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry)
-    async def changed(namespace: str | None, name: str, **_: Any) -> None:
+    async def changed(namespace: str | None, name: str, event: Mapping[str, Any], body: kopf.Body, **_: Any) -> None:
         assert namespace is not None, "pipelines are namespaced"
         await controller.enqueue((namespace, name))
+        if event["type"] == "DELETED":
+            controller.gone((namespace, name), dict(body))
 
 
 def _worth_an_event(each: Condition) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from clickstream_operator import naming, status
 from clickstream_operator.apply import PAUSED, Applied, Applier
-from clickstream_operator.at_rest import FULL_PASS_SECONDS, UNWELL_PASS_SECONDS, AtRest
+from clickstream_operator.at_rest import COUNTING_PASS_SECONDS, FULL_PASS_SECONDS, AtRest
 from clickstream_operator.attempts import attempts
 from clickstream_operator.backlog import CAUGHT_UP_SECONDS, Backlogs, Known
 from clickstream_operator.cluster import Cluster, ClusterError
@@ -184,8 +184,9 @@ class Reconciler:
         level = context.spec.suspend or all(seconds < CAUGHT_UP_SECONDS for seconds in kept.behind.values())
         served = inputs.strimzi and inputs.gateway and inputs.keda  # no watch tells of a kind that comes
         settled = report.at_rest and level and served and not applied.written
-        well = report.ready.status and all(each.status for each in report.warnings)
-        seconds = FULL_PASS_SECONDS if well else UNWELL_PASS_SECONDS
+        # Elsewhere a watch tells, or nothing changes: a missing metrics-server does not cost a full pass a minute.
+        counting = not report.ready.status or (kept.condition is not None and not kept.condition.status)
+        seconds = COUNTING_PASS_SECONDS if counting else FULL_PASS_SECONDS
         self._at_rest.settle(context.pipeline.key, mark if settled else None, versions, seconds)
 
     def _standing(self, context: Context, observed: Observed, now: datetime) -> Standing:

@@ -49,7 +49,7 @@ def helm(api: ApiServer) -> Callable[..., str]:
 def installed(api: ApiServer, helm: Callable[..., str]) -> Iterator[None]:
     notes = helm("install", *RELEASE)
     assert "It runs the pipelines of the whole cluster." in notes
-    api.kubectl("wait", "--for=condition=Established", "crd/clickstreampipelines.clickstream.dev", "--timeout=30s")
+    api.until_established("clickstreampipelines.clickstream.dev")
     yield
     if "clickstream" in helm("list", "--namespace", "platform", "--short"):
         helm("uninstall", "clickstream", "--namespace", "platform")
@@ -198,9 +198,7 @@ def test_without_helm_one_file_installs_it(tmp_path):
     with ApiServer.start(tmp_path) as other:
         other.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "install.yaml"))
         until(lambda: owners_of_pods(other, "clickstream-system") == {"operator"}, "the operator's pod is made")
-        other.kubectl(
-            "wait", "--for=condition=Established", "crd/clickstreampipelines.clickstream.dev", "--timeout=30s"
-        )
+        other.until_established("clickstreampipelines.clickstream.dev")
 
         def explained() -> bool:
             try:

@@ -36,7 +36,7 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
         api.kubectl("apply", "-f", ROOT / "manifests" / "crds")
         for definition in definitions().glob("*.json"):
             api.kubectl("apply", "--server-side", "-f", definition)
-        api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        api.until_established()
         # A schema is published a moment after its definition is established.
         for _ in range(300):
             published = json.loads(api.kubectl("get", "--raw", "/openapi/v2"))["definitions"]

@@ -170,8 +170,7 @@ def surroundings(folder: Path, definitions: Path, rights: list[Json]) -> Iterato
         for space in (SYSTEM, KAFKA):
             api.kubectl("create", "namespace", space)
         api.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(rights))
-        for crd in ("clickstreampipelines.clickstream.dev", "kafkatopics.kafka.strimzi.io"):
-            api.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd}")
+        api.until_established("clickstreampipelines.clickstream.dev", "kafkatopics.kafka.strimzi.io")
         with Nodes(api.kubeconfig) as nodes:
             found = Surroundings(api, folder, nodes)
             try:

@@ -63,6 +63,25 @@ def test_delete_removes_the_data_also_when_it_was_asked_for_while_the_operator_w
         assert control_plane.stop_operator() == 0
 
 
+def test_deleted_before_the_operator_had_seen_that_its_data_are_to_go_it_keeps_them_and_that_is_told(cluster, web):
+    cluster.apply(pipeline(namespace=web))
+    cluster.until_ready("shop", web)
+    cluster.process.send(signal.SIGSTOP)
+    try:
+        cluster.patch("csp", "shop", {"spec": {"deletionPolicy": "Delete"}}, web)
+        cluster.delete("csp", "shop", web)
+        assert cluster.get("csp", "shop", web) is None
+    finally:
+        cluster.process.send(signal.SIGCONT)
+
+    def told() -> bool:
+        return any(each["reason"] == "DataKept" for each in cluster.all("events", namespace=web))
+
+    cluster.until("an Event tells it", told)
+    assert "its topics, indices and tables are kept" in cluster.log()
+    assert cluster.topics(web) != []
+
+
 def test_delete_can_be_taken_back_and_never_outlives_its_word(cluster, web):
     cluster.apply(pipeline(namespace=web, deletionPolicy="Delete"))
     cluster.until_ready("shop", web)

@@ -81,7 +81,7 @@ def gateway_api(control_plane: Surroundings):
 
     def install() -> None:
         control_plane.apply(DEFINITION)
-        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{ROUTES}")
+        control_plane.api.until_established(ROUTES)
 
     yield install
     control_plane.kubectl("delete", "crd", ROUTES, "--ignore-not-found")

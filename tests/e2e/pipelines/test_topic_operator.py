@@ -112,7 +112,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topics]:
     settings = replace(Settings.from_environment(home=folder / "servers"), kafka_properties=properties)
     with ApiServer.start(folder) as api, Stack.up(settings=settings, services=["kafka"]) as stack:
         api.kubectl("apply", "--server-side", "-f", definitions() / "kafkatopics.json")
-        api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/kafkatopics.kafka.strimzi.io")
+        api.until_established("kafkatopics.kafka.strimzi.io")
         api.kubectl("create", "namespace", SPACE)
         api.kubectl("create", "serviceaccount", ACCOUNT, "-n", SPACE)
         may = ("--clusterrole=cluster-admin", f"--serviceaccount={SPACE}:{ACCOUNT}")

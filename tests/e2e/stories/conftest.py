@@ -51,7 +51,7 @@ def alone(world: Platform) -> Iterator[None]:
         try:
             for pipeline in json.loads(world.kubectl("get", "csp", "-A", "-o", "json"))["items"]:
                 name, namespace = pipeline["metadata"]["name"], pipeline["metadata"]["namespace"]
-                world.patch("csp", name, {"spec": {"deletionPolicy": "Delete"}}, namespace)
+                world.let_data_go(name, namespace)
             world.kubectl("delete", "csp", "--all", "-A", "--timeout=120s")
         except StartError as error:  # the API server may be busy, and a pipeline may go meanwhile
             print(error)

@@ -23,6 +23,7 @@ from elasticsearch import ApiError, Elasticsearch
 
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline
+from clickstream_operator import naming
 from cluster import Kind, Node, choice, images
 from cluster.build import binary
 from cluster.control_plane import kubectl
@@ -153,6 +154,16 @@ class Platform(Objects):
             if not all(each.get("ready") for each in states):
                 parts.append(told(*space, "describe", "pod", name, end=3_000))
         return "\n\n".join(parts)
+
+    def let_data_go(self, name: str, namespace: str | None = None) -> None:
+        """From now on its data are deleted with the pipeline: the operator has seen that this is asked for."""
+        self.patch("csp", name, {"spec": {"deletionPolicy": "Delete"}}, namespace)
+
+        def seen() -> bool:
+            pipeline = self.get("csp", name, namespace)
+            return pipeline is None or naming.FINALIZER in pipeline["metadata"].get("finalizers", [])
+
+        self.until(f"the finalizer of {name}", seen)
 
     # Clicks and what became of them
 

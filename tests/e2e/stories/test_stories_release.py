@@ -62,7 +62,7 @@ def test_the_three_commands_of_the_readme_install_what_was_published(world, tmp_
             world.helm("test", "clickstream", "--namespace", SYSTEM)
             # The images are on the node under other names, too; by these it had to ask the registry for them.
             assert pulled(world) == set(built)
-            world.patch("csp", "shop", {"spec": {"deletionPolicy": "Delete"}})
+            world.let_data_go("shop")
             world.ours("delete", "csp", "shop", "--timeout=120s")
         finally:
             world.helm("uninstall", "clickstream", "--namespace", SYSTEM)

@@ -168,4 +168,4 @@ def test_what_the_tiltfile_asks_for_becomes_ready_in_its_order_and_takes_clicks(
         with world.visitors("shop", url=f"http://{address}:30080", key=key, rate=20, seconds=10) as visitors:
             counted = visitors.counted(ledger)
         world.balanced("shop", ledger, counted["accepted"])
-        world.patch("csp", "shop", {"spec": {"deletionPolicy": "Delete"}})
+        world.let_data_go("shop")

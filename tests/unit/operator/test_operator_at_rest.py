@@ -168,10 +168,23 @@ def test_a_suspended_pipeline_is_at_rest_for_a_minute_at_a_time(operator, monkey
     operator.changed(KEY)
     operator.settle()
     assert operator.reconciler.reconcile(*KEY).unchanged
-    monkeypatch.setattr(reconcile, "UNWELL_PASS_SECONDS", 0.0)
+    monkeypatch.setattr(reconcile, "COUNTING_PASS_SECONDS", 0.0)
     operator.changed(KEY)
     assert len(operator.reads()) > SECRETS_A_PASS
     assert len(operator.reads()) > SECRETS_A_PASS, "what is left until clicks are lost is told anew"
+
+
+def test_an_autoscaler_that_cannot_scale_costs_no_more_passes_than_one_that_can(operator, monkeypatch):
+    operator.settle()
+    monkeypatch.setattr(reconcile, "COUNTING_PASS_SECONDS", 0.0)
+    active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "no metrics"}
+    hpa = ("HorizontalPodAutoscaler", "web", "shop-enricher")
+    told = len(operator.told)
+    operator.cluster.edit(hpa, lambda there: there.update(status={"conditions": [active]}))
+    until(lambda: len(operator.told) > told, "it is told")
+    operator.settle()
+    assert operator.cluster.condition("shop", "AutoscalingReady")["status"] == "False"
+    assert len(operator.reads()) <= SECRETS_A_PASS
 
 
 def test_while_a_watch_is_away_every_pass_looks_at_everything(operator):
