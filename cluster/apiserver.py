@@ -85,19 +85,6 @@ class ApiServer:
         """Run kubectl as administrator; see ControlPlane.kubectl."""
         return self.control_plane.kubectl(*arguments, text=text)
 
-    def until_established(self, *definitions: str) -> None:
-        """Wait until these CRDs are served, all where none is named. Raises StartError after half a minute."""
-        # `kubectl wait` fails where a definition has no conditions yet.
-
-        def established() -> bool:
-            found = json.loads(self.kubectl("get", "crd", *definitions, "-o", "json"))
-            return all(
-                any(each["type"] == "Established" and each["status"] == "True" for each in conditions or [])
-                for conditions in (each.get("status", {}).get("conditions") for each in found.get("items", [found]))
-            )
-
-        self.control_plane.processes.wait_for(established, "CRDs established", 30)
-
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """Write a kubeconfig that has exactly the rights of this service account (a token for a day)."""
         token = self.kubectl("create", "token", name, f"--namespace={namespace}", "--duration=24h").strip()

@@ -2,7 +2,7 @@
 
 The project's own Dockerfiles are what runs in the cluster, on a machine that can pull no image. The base stands in for
 `python:3.12-slim`: Debian's minimal system and, below /usr/local, a CPython of this machine. Nothing else of the
-machine gets into an image: its certificates and its settings for pip and uv are mounted while building, over empty
+machine gets into an image: its certificates and its settings for pip, uv and npm are mounted while building, over empty
 files that the base brings.
 """
 
@@ -34,7 +34,7 @@ BASE_DOCKERFILE = """\
 FROM scratch
 ADD system.tar /
 COPY local /usr/local
-RUN ldconfig && mkdir -p /etc/uv && touch /etc/pip.conf /etc/uv/uv.toml && \\
+RUN ldconfig && mkdir -p /etc/uv && touch /etc/pip.conf /etc/uv/uv.toml /etc/npmrc && \\
     python3 -c 'import bz2, ctypes, hashlib, lzma, sqlite3, ssl, uuid, zlib' && pip --version
 ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 CMD ["python3"]
@@ -186,9 +186,20 @@ def _import_base() -> None:
         imported.write_text(archive.parent.name, encoding="ascii")
 
 
+def _npm_settings() -> str:
+    """What npm knows on this machine: its registry and who may ask it, and the machine's certificates."""
+    known = ["cafile=/etc/ssl/certs/ca-certificates.crt"]
+    if npm := shutil.which("npm"):
+        for name in ("globalconfig", "userconfig"):
+            file = Path(run([npm, "config", "get", name]).strip())
+            known += [file.read_text(encoding="utf-8")] if file.is_file() else []
+        known.append(f"registry={run([npm, 'config', 'get', 'registry']).strip()}")  # it may be in the environment
+    return "\n".join(known) + "\n"
+
+
 @contextmanager
 def _machine_settings() -> Iterator[list[str]]:
-    """Return the volumes that give programs in a build this machine's certificates and settings of pip and uv."""
+    """Return the volumes that give programs in a build this machine's certificates and settings of pip, uv and npm."""
     with tempfile.TemporaryDirectory() as name:
         pip, uv = Path(name, "pip.conf"), Path(name, "uv.toml")
         settings: dict[str, str] = {}
@@ -202,6 +213,13 @@ def _machine_settings() -> Iterator[list[str]]:
             (file for file in (Path.home() / ".config/uv/uv.toml", Path("/etc/uv/uv.toml")) if file.exists()), None
         )
         uv.write_text(own.read_text(encoding="utf-8") if own else "native-tls = true\n", encoding="utf-8")
-        mounts = {str(pip): "/etc/pip.conf", str(uv): "/etc/uv/uv.toml", "/etc/ssl/certs": "/etc/ssl/certs"}
+        npmrc = Path(name, "npmrc")
+        npmrc.write_text(_npm_settings(), encoding="utf-8")
+        mounts = {
+            str(pip): "/etc/pip.conf",
+            str(uv): "/etc/uv/uv.toml",
+            str(npmrc): "/etc/npmrc",
+            "/etc/ssl/certs": "/etc/ssl/certs",
+        }
         mounts |= {folder: folder for folder in folders}
         yield [option for source, target in mounts.items() for option in ("--volume", f"{source}:{target}:ro")]

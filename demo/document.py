@@ -41,7 +41,9 @@ BROWSER: Final = "shop-browser"
 """The source of the example shop's own pages: real visitors, who are in no ledger."""
 
 
-def demo_pipeline(name: str, session_gap: str, kafka: str, elasticsearch: str, postgres: str) -> Pipeline:
+def demo_pipeline(
+    name: str, session_gap: str, kafka: str, elasticsearch: str, postgres: str, geoip: Path | None = None
+) -> Pipeline:
     """A pipeline on these servers with two sources, a funnel, a join and page categories."""
     catalogue = f"{NAMESPACE}.{name}.catalogue"
     return Pipeline(
@@ -55,6 +57,7 @@ def demo_pipeline(name: str, session_gap: str, kafka: str, elasticsearch: str, p
         enricher=Enricher(
             session_gap=session_gap,
             grace=session_gap,
+            geoip=None if geoip is None else str(geoip),
             joins=[Join("product", catalogue, "/products/{key}")],
             page_categories=[
                 PageCategory("home", "/"),

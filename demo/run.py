@@ -20,6 +20,7 @@ from clickstream.simulator.latencies import Latencies
 from clickstream.simulator.ledger import LedgerWriter
 from demo.check import audit
 from demo.children import Family, end_leftovers
+from demo.countries import country_database
 from demo.document import create_topics, demo_pipeline, load_catalogue
 from demo.drain import Lag, records_on, wait_for
 from demo.interrupts import Interrupts
@@ -89,12 +90,16 @@ class Demo:
             stack = Stack.up(home=home.servers, wipe=True, progress=lambda name, word: tell(f"{name}: {word}"))
             self._stack = stack
             tell("")
+        with step("country database") as tell:
+            geoip, told = country_database()
+            tell(told)
         pipeline = demo_pipeline(
             settings.name,
             settings.session_gap,
             stack.kafka.bootstrap_servers,
             stack.elasticsearch.url,
             stack.postgres.dsn,
+            geoip,
         )
         home.pipeline.write_bytes(dump_pipeline(pipeline))
         with step("topics, catalogue, index templates and tables") as tell:

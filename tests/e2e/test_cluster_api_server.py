@@ -11,6 +11,7 @@ import pytest
 
 from cluster import ApiServer
 from devstack.errors import StartError
+from support.objects import until_established
 from support.waiting import until
 
 CRD = {
@@ -81,7 +82,7 @@ def test_it_is_the_kubernetes_version_that_the_project_is_made_for(api: ApiServe
 
 def test_a_custom_resource_is_checked_against_its_schema(api: ApiServer) -> None:
     apply(api, CRD)
-    api.until_established("ponds.example.dev")
+    until_established(api.kubectl, "ponds.example.dev")
     pond = {"apiVersion": "example.dev/v1", "kind": "Pond", "metadata": {"name": "big", "namespace": "pond"}}
     with pytest.raises(StartError, match="should be greater than or equal to 1"):
         apply(api, pond | {"spec": {"ducks": 0}})

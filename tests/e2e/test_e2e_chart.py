@@ -16,6 +16,7 @@ from cluster import ApiServer
 from devstack.errors import StartError
 from e2e.dependencies.strimzi import definitions
 from generate import CHART, ROOT
+from support.objects import until_established
 from support.waiting import until
 
 MANIFESTS = ROOT / "manifests"
@@ -49,7 +50,7 @@ def helm(api: ApiServer) -> Callable[..., str]:
 def installed(api: ApiServer, helm: Callable[..., str]) -> Iterator[None]:
     notes = helm("install", *RELEASE)
     assert "It runs the pipelines of the whole cluster." in notes
-    api.until_established("clickstreampipelines.clickstream.dev")
+    until_established(api.kubectl, "clickstreampipelines.clickstream.dev")
     yield
     if "clickstream" in helm("list", "--namespace", "platform", "--short"):
         helm("uninstall", "clickstream", "--namespace", "platform")
@@ -198,7 +199,7 @@ def test_without_helm_one_file_installs_it(tmp_path):
     with ApiServer.start(tmp_path) as other:
         other.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "install.yaml"))
         until(lambda: owners_of_pods(other, "clickstream-system") == {"operator"}, "the operator's pod is made")
-        other.until_established("clickstreampipelines.clickstream.dev")
+        until_established(other.kubectl, "clickstreampipelines.clickstream.dev")
 
         def explained() -> bool:
             try:

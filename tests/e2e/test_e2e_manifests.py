@@ -20,6 +20,7 @@ from cluster.node import AUTOSCALER_FLAGS
 from e2e.dependencies.strimzi import definitions
 from generate import CHART, ROOT
 from support.golden import FOLDER, cases, children_of
+from support.objects import until_established
 
 VALUES = [
     (),
@@ -36,7 +37,7 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
         api.kubectl("apply", "-f", ROOT / "manifests" / "crds")
         for definition in definitions().glob("*.json"):
             api.kubectl("apply", "--server-side", "-f", definition)
-        api.until_established()
+        until_established(api.kubectl)
         # A schema is published a moment after its definition is established.
         for _ in range(300):
             published = json.loads(api.kubectl("get", "--raw", "/openapi/v2"))["definitions"]

@@ -16,6 +16,20 @@ from support.waiting import until
 Json = dict[str, Any]
 
 
+def until_established(kubectl: Callable[..., str], *definitions: str) -> None:
+    """Wait until these CRDs are served, all where none is named."""
+    # `kubectl wait` fails where a definition has no conditions yet.
+
+    def established() -> bool:
+        found = json.loads(kubectl("get", "crd", *definitions, "-o", "json"))
+        return all(
+            any(each["type"] == "Established" and each["status"] == "True" for each in conditions or [])
+            for conditions in (each.get("status", {}).get("conditions") for each in found.get("items", [found]))
+        )
+
+    until(established, f"CRDs are established: {' '.join(definitions) or 'all'}", 30)
+
+
 class Objects:
     """`space` is the namespace that is meant where none is given.
 

@@ -116,6 +116,7 @@ class Privacy(_Spec, frozen=True):
 
     anonymize_ip: bool = True
     keep_ip: bool = True
+    keep_country: bool = True
     respect_gpc: bool = True
     redact_parameters: tuple[Text, ...] = REDACTED
     keep_parameters: tuple[Text, ...] = ()
@@ -151,7 +152,7 @@ class PageCategory(_Spec, frozen=True):
 class Enricher(_Spec, frozen=True):
     """Settings of the enricher.
 
-    `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too.
+    `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too; None: the process's.
     """
 
     session_gap: str = "10m"

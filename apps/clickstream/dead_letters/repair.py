@@ -92,8 +92,6 @@ def _collected(row: BadRow, text: bytes, pipeline: Pipeline) -> tuple[list[Outgo
     context = RequestContext(
         source=row.source,
         received_at=row.received_at,
-        anonymize_ip=pipeline.tracking_api.privacy.anonymize_ip,
-        keep_ip=pipeline.tracking_api.privacy.keep_ip,
         redaction=redaction_of(pipeline.tracking_api.privacy),
     )
     if row.endpoint in PATHS:

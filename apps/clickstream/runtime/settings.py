@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from clickstream.contracts.pipeline import Pipeline, parse_pipeline, read_pipeline
 from clickstream.runtime.files import UnreadableFileError, read_file, read_text
 from clickstream.runtime.listening import EVERYWHERE
@@ -22,6 +24,8 @@ log: Final = logging.getLogger(__name__)
 ENVIRONMENT_HELP = """\
 environment (every process):
   CLICKSTREAM_PIPELINE                 path of the pipeline document (JSON)          required, or --pipeline
+  CLICKSTREAM_GEOIP                    country database (MaxMind's format) where the  none (the image has one)
+                                       pipeline names none
   CLICKSTREAM_OPS_HOST, _OPS_PORT      where /healthz, /readyz and /metrics listen   ::, 9090
                                        (:: is IPv6 and IPv4, where there is IPv6)
   CLICKSTREAM_LOG_LEVEL                DEBUG, INFO, WARNING, ERROR                   INFO
@@ -83,7 +87,7 @@ def read_process_settings(env: Mapping[str, str], pipeline_path: str | None = No
         msg = f"{path}: {error}"
         raise SettingsError(msg) from error
     return ProcessSettings(
-        pipeline=pipeline,
+        pipeline=_with_countries(pipeline, env.get("CLICKSTREAM_GEOIP") or None),
         unknown_fields=tuple(unknown),
         ops_host=env.get("CLICKSTREAM_OPS_HOST") or EVERYWHERE,
         ops_port=read_int(env, "CLICKSTREAM_OPS_PORT", 9090, 0, 65_535),
@@ -91,6 +95,13 @@ def read_process_settings(env: Mapping[str, str], pipeline_path: str | None = No
         log_format=read_choice(env, "CLICKSTREAM_LOG_FORMAT", "json", ("json", "text")),
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
     )
+
+
+def _with_countries(pipeline: Pipeline, usual: str | None) -> Pipeline:
+    """The same with the database that counts: the pipeline's own, else the usual one; none where none is wanted."""
+    wanted = pipeline.tracking_api.privacy.keep_country
+    geoip = (pipeline.enricher.geoip or usual) if wanted else None
+    return replace(pipeline, enricher=replace(pipeline.enricher, geoip=geoip))
 
 
 def load_pipeline(path: Path) -> Pipeline:

@@ -1,11 +1,11 @@
-"""A visitor: their ids, their browser, and where in their visit they are."""
+"""A visitor: their ids, their browser and address, and where in their visit they are."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
-from clickstream.simulator import browsers
+from clickstream.simulator import addresses, browsers
 from clickstream.simulator.arrivals import FIRST_VISIT, LATER_VISIT, Arrival
 from clickstream.simulator.shop import Shop
 from clickstream.simulator.visits import PAGE_VIEW, Action, plan_crawl, plan_visit
@@ -14,7 +14,7 @@ from clickstream.simulator.visits import PAGE_VIEW, Action, plan_crawl, plan_vis
 class Visitor:
     """A person, or a crawler, on one visit; `next_event` until `done`, then perhaps `come_back`."""
 
-    __slots__ = ("_actions", "_at", "_referrer", "crawler", "session_id", "user_agent", "user_id")
+    __slots__ = ("_actions", "_at", "_referrer", "address", "crawler", "session_id", "user_agent", "user_id")
 
     session_id: str
     _actions: list[Action]
@@ -24,6 +24,7 @@ class Visitor:
     def __init__(self, rng: random.Random, shop: Shop, *, crawlers: float, mobile: float) -> None:
         """`crawlers` and `mobile` are shares from 0 to 1."""
         self.user_id = f"u-{rng.getrandbits(64):016x}"
+        self.address = addresses.pick(rng)
         self.crawler = rng.random() < crawlers
         if self.crawler:
             self.user_agent = browsers.BOT.pick(rng)
@@ -52,6 +53,7 @@ class Visitor:
             "page": action.page,
             "title": action.title,
             "user_agent": self.user_agent,
+            "ip": self.address,
         }
         if action.type == PAGE_VIEW:
             if self._referrer is not None:

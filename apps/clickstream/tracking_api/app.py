@@ -100,13 +100,15 @@ def create_app(settings: TrackingSettings, telemetry: Telemetry, lifecycle: Life
         pipeline = settings.process.pipeline
         producer = RecordProducer(_producer_config(settings), Admission(Availability(time.monotonic)))
         geoip = await asyncio.to_thread(GeoIP, pipeline.enricher.geoip)
+        privacy = pipeline.tracking_api.privacy
+        redaction = redaction_of(privacy)
         records = Records(pipeline.names, by_session=pipeline.enricher.group_by == "session_id")
         services = Services(
             access=settings.access,
             limits=limits_of(pipeline.sources),
             trusted_proxies=settings.trusted_proxies,
-            privacy=pipeline.tracking_api.privacy,
-            redaction=redaction_of(pipeline.tracking_api.privacy),
+            redaction=redaction,
+            redaction_of_private=redaction.of_nobody() if privacy.respect_gpc else redaction,
             records=records,
             producer=producer,
             metrics=Metrics(telemetry, producer.__len__),

@@ -21,7 +21,6 @@ from typing import Literal
 
 from starlette.types import Receive, Scope, Send
 
-from clickstream.contracts.pipeline import Privacy
 from clickstream.runtime.geoip import CountryOf
 from clickstream.runtime.telemetry import Telemetry
 from clickstream.tracking_api import answers, rejections, segment_answers, verdicts
@@ -131,8 +130,8 @@ class Services:
     access: Access
     limits: Mapping[str, SourceLimits]
     trusted_proxies: tuple[Network, ...]
-    privacy: Privacy
     redaction: Redaction
+    redaction_of_private: Redaction  # of who asks for privacy
     records: Records
     producer: RecordProducer
     metrics: Metrics
@@ -306,9 +305,7 @@ class _RequestHandler:
             received_at=self._received_at,
             address=self._address,
             user_agent=headers.user_agent if visitor else None,
-            anonymize_ip=services.privacy.anonymize_ip,
-            keep_ip=services.privacy.keep_ip and not (headers.private and services.privacy.respect_gpc),
-            redaction=services.redaction,
+            redaction=services.redaction_of_private if headers.private else services.redaction,
             country_of=services.country_of,
             browser=visitor,
             nonce=os.urandom(16) if self._endpoint.segment else b"",

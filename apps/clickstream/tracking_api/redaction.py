@@ -1,4 +1,4 @@
-"""What a pipeline's `privacy` takes out of texts before they are stored: values of parameters, e-mail addresses.
+"""What a pipeline's `privacy` takes out of an event before it is stored: parameters' values, e-mail and IP addresses.
 
 A parameter keeps its name and loses its value (`?token=`), so that pages stay recognisable. It is found wherever a URL
 may lie: in a longer text, percent-encoded in another URL's query, in JSON text as it was sent. An e-mail address keeps
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import unquote
 
 from clickstream.contracts.pipeline import Privacy
 from clickstream.contracts.urls import bytes_without_credentials
 from clickstream.enrichment.campaign import CLICK_IDS
-from clickstream.tracking_api.address import parse_address, stored_form
+from clickstream.tracking_api.address import Address, parse_address, stored_form
 
 _ENCODED_DEEPEST: Final = 8
 """Times that a separator may be percent-encoded; what is encoded more often is taken for this."""
@@ -58,11 +58,24 @@ _CAMPAIGN: Final = "utm_"
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """A pipeline's rules. `loses_value` tells it of a parameter by its name, as it is written in the URL."""
+    """A pipeline's rules. `loses_value` tells it of a parameter by its name, as it is written in the URL.
+
+    `address`: what is kept of an IP address; `country`: whether that of the whole one is.
+    """
 
     loses_value: Callable[[str], bool] | None
     emails: bool
     reduce_user_agent: bool
+    address: Literal["whole", "cut", "none"] = "cut"
+    country: bool = True
+
+    def of_nobody(self) -> Redaction:
+        """The same for who asks for privacy: neither address nor country."""
+        return replace(self, address="none", country=False)
+
+    def stored_address(self, address: Address) -> str | None:
+        """What is kept of an address."""
+        return None if self.address == "none" else stored_form(address, anonymize=self.address == "cut")
 
     def text(self, text: str) -> str:
         """A page, a referrer, a title or a type."""
@@ -78,20 +91,19 @@ class Redaction:
         text = self.parameters(text)
         return _VERSION.sub(r"\1.0", _BUILD.sub("", text)) if self.reduce_user_agent else text
 
-    def original(self, data: bytes, fields: Collection[str], store_address: Callable[[str], str] | None) -> bytes:
+    def original(self, data: bytes, fields: Collection[str]) -> bytes:
         """What was sent, for a dead letter; bytes that are no text stay.
 
         `fields`: parameters of a query string that are the event's own fields, not a page's, and stay.
-        `store_address`: an address as it is kept; None: as it was sent.
         """
         text = bytes_without_credentials(data).decode("latin-1")
         if text.lstrip()[:1] in {"{", "["}:
             text = self._urls_without_emails(self.parameters(text, _VALUE_IN_JSON), _WORD)
         else:  # perhaps a query string, which begins with a parameter
             text = self._urls_without_emails(self.parameters(f"&{text}", _VALUE_IN_JSON, fields)[1:], _WORD_OF_QUERY)
-        if store_address is not None:
+        if self.address != "whole":
             for pattern in (_ADDRESS_IN_JSON, _ADDRESS_IN_QUERY):
-                text = pattern.sub(lambda found: found[1] + store_address(found[2]), text)
+                text = pattern.sub(lambda found: found[1] + self._stored_text(found[2]), text)
         return text.encode("latin-1")
 
     def parameters(self, text: str, unencoded: re.Pattern[str] = _VALUE_IN_TEXT, fields: Collection[str] = ()) -> str:
@@ -108,6 +120,11 @@ class Redaction:
                 position = end = _end(_value(found, unencoded), text, end)
             found = _HEAD.search(text, end)
         return "".join(kept) + text[position:] if kept else text
+
+    def _stored_text(self, text: str) -> str:
+        """An address of an event as it is stored; empty for what is no address."""
+        address = parse_address(text)
+        return (self.stored_address(address) if address is not None else None) or ""
 
     def _urls_without_emails(self, text: str, word: re.Pattern[str]) -> str:
         if not self.emails or not _may_have_email(text):
@@ -129,7 +146,14 @@ def redaction_of(privacy: Privacy) -> Redaction:
         loses_value = _remembered(lambda name: _has_word(name, words))
     else:
         loses_value = None
-    return Redaction(loses_value, privacy.redact_emails, privacy.reduce_user_agent)
+    address: Literal["whole", "cut", "none"] = "cut" if privacy.anonymize_ip else "whole"
+    return Redaction(
+        loses_value,
+        privacy.redact_emails,
+        privacy.reduce_user_agent,
+        address if privacy.keep_ip else "none",
+        privacy.keep_country,
+    )
 
 
 def _remembered(judge: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -140,12 +164,6 @@ def _remembered(judge: Callable[[str], bool]) -> Callable[[str], bool]:
 
 def _may_have_email(text: str) -> bool:
     return "@" in text or "40" in text
-
-
-def stored_address(text: str, *, keep: bool, anonymize: bool) -> str:
-    """An address of an event as it is stored; empty for what is no address."""
-    address = parse_address(text) if keep else None
-    return "" if address is None else stored_form(address, anonymize=anonymize)
 
 
 def _is_not_kept(name: str, kept: Collection[str]) -> bool:

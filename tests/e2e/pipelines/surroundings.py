@@ -16,7 +16,7 @@ import yaml
 from cluster import ApiServer
 from devstack.child import Child
 from e2e.pipelines.nodes import Nodes
-from support.objects import Json, Objects
+from support.objects import Json, Objects, until_established
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "clickstream-system"
@@ -170,7 +170,7 @@ def surroundings(folder: Path, definitions: Path, rights: list[Json]) -> Iterato
         for space in (SYSTEM, KAFKA):
             api.kubectl("create", "namespace", space)
         api.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(rights))
-        api.until_established("clickstreampipelines.clickstream.dev", "kafkatopics.kafka.strimzi.io")
+        until_established(api.kubectl, "clickstreampipelines.clickstream.dev", "kafkatopics.kafka.strimzi.io")
         with Nodes(api.kubeconfig) as nodes:
             found = Surroundings(api, folder, nodes)
             try:

@@ -7,6 +7,7 @@ import yaml
 
 from e2e.pipelines.surroundings import RESYNC_SECONDS, Json, Surroundings, kafka, pipeline
 from support.golden import FOLDER
+from support.objects import until_established
 
 ROUTES = "httproutes.gateway.networking.k8s.io"
 DEFINITION: Json = {
@@ -81,7 +82,7 @@ def gateway_api(control_plane: Surroundings):
 
     def install() -> None:
         control_plane.apply(DEFINITION)
-        control_plane.api.until_established(ROUTES)
+        until_established(control_plane.kubectl, ROUTES)
 
     yield install
     control_plane.kubectl("delete", "crd", ROUTES, "--ignore-not-found")

@@ -1,6 +1,6 @@
 """What many pipelines at rest cost, how soon drift is repaired, and a second operator that stands by.
 
-`OPERATOR_SCALE=300 OPERATOR_SCALE_RESYNC=15 OPERATOR_SCALE_LOOK=300 pytest tests/e2e/pipelines/test_operator_scale.py -s` gives the figures of docs/sizing.md.
+`OPERATOR_SCALE=300 OPERATOR_SCALE_RESYNC=15 OPERATOR_SCALE_LOOK=300 pytest … -k many -s`: figures for docs/sizing.md.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def test_many_pipelines_at_rest_cost_next_to_nothing(control_plane, web):
     def at_rest(calls: Counter[str]) -> bool:
         """Nothing is written, and hardly anything is read as a whole before its five minutes are over."""
         whole = calls["list deployments"]
-        return {each.split()[0] for each in calls} <= READING and whole <= 2 * PIPELINES * LOOK_SECONDS / FULL_PASS_SECONDS
+        return {
+            each.split()[0] for each in calls
+        } <= READING and whole <= 2 * PIPELINES * LOOK_SECONDS / FULL_PASS_SECONDS
 
     control_plane.until("they are at rest", lambda: at_rest(look()[0]), 600 + 2 * LOOK_SECONDS)
     calls, cpu = look()

@@ -26,6 +26,7 @@ from devstack.errors import StartError
 from devstack.settings import Settings
 from e2e.dependencies import topic_operator_stand_in
 from e2e.dependencies.strimzi import definitions
+from support.objects import until_established
 from support.waiting import until
 
 SPACE = "kafka"
@@ -112,7 +113,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topics]:
     settings = replace(Settings.from_environment(home=folder / "servers"), kafka_properties=properties)
     with ApiServer.start(folder) as api, Stack.up(settings=settings, services=["kafka"]) as stack:
         api.kubectl("apply", "--server-side", "-f", definitions() / "kafkatopics.json")
-        api.until_established("kafkatopics.kafka.strimzi.io")
+        until_established(api.kubectl, "kafkatopics.kafka.strimzi.io")
         api.kubectl("create", "namespace", SPACE)
         api.kubectl("create", "serviceaccount", ACCOUNT, "-n", SPACE)
         may = ("--clusterrole=cluster-admin", f"--serviceaccount={SPACE}:{ACCOUNT}")

@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import psycopg
+
 from clickstream.contracts.pipeline import dump_pipeline
+from clickstream.simulator.addresses import NETWORKS
 from e2e.stories.platform import ROOT, SPACE
 
 
@@ -22,7 +25,11 @@ def test_helm_install_kubectl_apply_and_ten_thousand_clicks(world, ledger, tmp_p
 
     document = tmp_path / "pipeline.json"
     with world.stores() as stores:
-        document.write_bytes(dump_pipeline(world.document("shop", stores)))
+        shop = world.document("shop", stores)
+        document.write_bytes(dump_pipeline(shop))
+        with psycopg.connect(stores.postgres) as connection:
+            found = connection.execute(f"SELECT DISTINCT country FROM {shop.names.schema}.clicks").fetchall()
+        assert {country for (country,) in found} == {country for _, country, _ in NETWORKS}, "by the image's database"
         checked = subprocess.run(
             [sys.executable, "-m", "clickstream.cli", "check", "--pipeline", document, "--settle", "0"],
             capture_output=True, text=True, check=False,

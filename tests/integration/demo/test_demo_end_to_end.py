@@ -17,6 +17,7 @@ from psycopg import sql
 
 from clickstream.contracts.pipeline import Pipeline
 from clickstream.runtime.settings import load_pipeline
+from clickstream.simulator.addresses import NETWORKS
 from clickstream.simulator.ledger import State, read_ledger
 from demo.check import audit
 from devstack import Stack
@@ -108,6 +109,15 @@ def test_visitors_came_back_after_the_gap(finished: Finished):
         query = sql.SQL("SELECT count(*) - count(DISTINCT user_id) FROM {}").format(users)
         (again,) = connection.execute(query).fetchone()
     assert again > 3
+
+
+def test_its_visitors_are_in_the_countries_of_their_addresses(finished: Finished):
+    with psycopg.connect(finished.stack.postgres.dsn) as connection:
+        clicks = sql.Identifier(finished.pipeline.names.schema, "clicks")
+        found = connection.execute(sql.SQL("SELECT DISTINCT country FROM {}").format(clicks)).fetchall()
+    countries = {country for (country,) in found}
+    assert countries <= {country for _, country, _ in NETWORKS}, "every click has one, and no other"
+    assert len(countries) > 15
 
 
 def test_every_address_is_said(finished: Finished):

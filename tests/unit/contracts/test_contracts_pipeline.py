@@ -136,6 +136,23 @@ def test_a_process_warns_once_of_fields_that_have_no_effect_and_quotes_no_value(
     assert "hush" not in line
 
 
+@pytest.mark.parametrize(
+    ("members", "used"),
+    [
+        ({}, "/usual.mmdb"),
+        ({"enricher": {"geoip": "/own.mmdb"}}, "/own.mmdb"),
+        ({"trackingApi": {"privacy": {"keepCountry": False}}}, None),
+        ({"trackingApi": {"privacy": {"keepCountry": False}}, "enricher": {"geoip": "/own.mmdb"}}, None),
+    ],
+)
+def test_the_pipeline_says_which_country_database_counts(members: Any, used: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(MINIMAL | members))
+    env = {"CLICKSTREAM_GEOIP": "/usual.mmdb"}
+    assert read_process_settings(env, str(path)).pipeline.enricher.geoip == used
+    assert read_process_settings({}, str(path)).pipeline.enricher.geoip == (None if used == "/usual.mmdb" else used)
+
+
 def test_names_of_two_pipelines_never_meet() -> None:
     everything = [
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
 
@@ -22,6 +23,7 @@ from clickstream.sinks.records import Record, read_record
 from clickstream.sinks.validation import kept_ms
 from clickstream.tracking_api import limits
 from clickstream.tracking_api.address import Address, client_address, stored_form
+from clickstream.tracking_api.redaction import NOTHING
 from clickstream.tracking_api.rejections import STATUS, Rejection
 from clickstream.tracking_api.requests import decode_body, read_headers, without_key, write_key_in
 from clickstream.tracking_api.validation.batch import Batch, parse_batch
@@ -54,7 +56,7 @@ circumstances = st.builds(
     address=st.none() | st.ip_addresses(),
     user_agent=st.none() | agents.map(lambda text: text.encode("utf-8", "replace").decode()),
     sent_at=st.none() | st.integers(0, MAX_MS),
-    anonymize_ip=st.booleans(),
+    redaction=st.sampled_from([NOTHING, NOTHING.of_nobody(), replace(NOTHING, address="whole")]),
 )
 
 

@@ -274,7 +274,7 @@ for name, unit in {
                 lambda size, unit=unit, start=start: start + fill(unit, size) + "=",
                 lambda text: (REDACTION.text(text), REDACTION.value(text), LISTED.text(text),
                               REDACTION.user_agent(text),
-                              REDACTION.original(text.encode(), (), lambda _: "")))  # fmt: skip
+                              REDACTION.original(text.encode(), ())))  # fmt: skip
 decoder("credentials in bytes", 128 * KIB, lambda size: fill(b"://\xff@\xc3", size), bytes_without_credentials)
 decoder("a long query", 128 * KIB, lambda size: "/?" + fill("utm_a=é&b&", size), lambda url: shortened(url, 2_048))
 decoder(
@@ -420,8 +420,8 @@ async def longest_turn(endpoint: Endpoint, content: bytes) -> float:
         access=Access((SourceAccess("web", b"k", frozenset()),)),
         limits=limits_of([Source("web")]),
         trusted_proxies=PROXY,
-        privacy=Privacy(),
         redaction=redaction_of(Privacy()),
+        redaction_of_private=redaction_of(Privacy()).of_nobody(),
         records=Records(Names("ns", "p"), by_session=False),
         producer=producer,
         metrics=Metrics(telemetry, lambda: 0),

@@ -95,8 +95,8 @@ class Api:
                            SourceAccess("small", b"s", frozenset()))),
             limits=limits_of(PIPELINE.sources),
             trusted_proxies=(),
-            privacy=PIPELINE.tracking_api.privacy,
             redaction=redaction_of(PIPELINE.tracking_api.privacy),
+            redaction_of_private=redaction_of(PIPELINE.tracking_api.privacy).of_nobody(),
             records=Records(PIPELINE.names, by_session=False),
             producer=self.written,  # type: ignore[arg-type]
             metrics=Metrics(telemetry, lambda: 0),

@@ -12,8 +12,8 @@ from clickstream.contracts.text import without_nul
 from clickstream.contracts.urls import without_credentials
 from clickstream.runtime.geoip import CountryOf, no_country
 from clickstream.tracking_api import limits, rejections
-from clickstream.tracking_api.address import Address, parse_address, stored_form
-from clickstream.tracking_api.redaction import NOTHING, Redaction, stored_address
+from clickstream.tracking_api.address import Address, parse_address
+from clickstream.tracking_api.redaction import NOTHING, Redaction
 from clickstream.tracking_api.rejections import Rejection, RejectionError
 from clickstream.tracking_api.validation.fields import (
     exceeds,
@@ -43,8 +43,8 @@ class RequestContext:
 
     `address` and `user_agent` are used where the event itself names none; `user_agent` is the visitor's own, None where
     the request came from a server. `browser`: a browser sent it. `country_of` gets the whole address, before it is
-    anonymized. With `keep_ip` False neither address nor country is stored. `sent_at` is the batch's own and counts for
-    events that have none. `nonce` tells requests of the same content apart. `redaction`: what its texts lose.
+    anonymized. `sent_at` is the batch's own and counts for events that have none. `nonce` tells requests of the same
+    content apart. `redaction`: what is taken out of its events.
     """
 
     source: str
@@ -52,8 +52,6 @@ class RequestContext:
     address: Address | None = None
     user_agent: str | None = None
     sent_at: int | None = None
-    anonymize_ip: bool = True
-    keep_ip: bool = True
     country_of: CountryOf = no_country
     browser: bool = False
     nonce: bytes = b""
@@ -61,12 +59,7 @@ class RequestContext:
 
     def kept(self, original: bytes) -> bytes:
         """What a dead letter keeps of what the client sent."""
-
-        def store_address(text: str) -> str:
-            return stored_address(text, keep=self.keep_ip, anonymize=self.anonymize_ip)
-
-        whole = self.keep_ip and not self.anonymize_ip
-        return self.redaction.original(original, _KNOWN_FIELDS, None if whole else store_address)
+        return self.redaction.original(original, _KNOWN_FIELDS)
 
 
 def parse_event(text: bytes, context: RequestContext) -> Click | Rejection:
@@ -133,10 +126,8 @@ def read_click(event: dict[str, Any], unknown: Collection[tuple[str, Any]], cont
         referrer=_redacted(redaction, optional_url(event, "referrer", limits.STRING_BYTES)),
         user_agent=_user_agent(event, context),
         # The address is read here rather than first: the order of fields decides which rejection a client gets.
-        ip=None
-        if (address := _address(event, context)) is None
-        else stored_form(address, anonymize=context.anonymize_ip),
-        country=None if address is None else context.country_of(address),
+        ip=None if (address := _address(event, context)) is None else redaction.stored_address(address),
+        country=None if address is None or not redaction.country else context.country_of(address),
         title=_redacted(redaction, optional_text(event, "title", limits.STRING_BYTES)),
         properties={
             name: redaction.value(value) if isinstance(value, str) else value
@@ -162,6 +153,4 @@ def _user_agent(event: dict[str, Any], context: RequestContext) -> str | None:
 
 def _address(event: dict[str, Any], context: RequestContext) -> Address | None:
     text = text_of_any_length(event, "ip")
-    if not context.keep_ip:
-        return None
     return (parse_address(text) if text else None) or context.address
