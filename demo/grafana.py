@@ -72,7 +72,9 @@ class Grafana:
             if kind == "health" and prometheus_url is None:
                 continue
             document = json.loads((DASHBOARDS / f"{kind}.json").read_text(encoding="utf-8"))
-            made = dashboard_of(document, names, {"prometheus": source_uid(names, "prometheus")}, pipeline.funnels)
+            made = dashboard_of(
+                document, names, {"prometheus": source_uid(names, "prometheus")}, pipeline.funnels, pipeline.time_zone
+            )
             _write_json(boards / f"{kind}.json", made)
         self.folder.joinpath("grafana.ini").write_text(self._settings(boards / "overview.json"), encoding="utf-8")
 

@@ -13,7 +13,7 @@ _TITLES: Final = {"count": "Count", "cardinality": "Unique Count", "avg": "Avera
 
 
 def body_of(target: Mapping[str, Any], variables: Variables, range_: Range, interval_ms: int) -> dict[str, Any]:
-    lucene = variables.replace(target["query"], "lucene")
+    lucene = variables.lucene(target["query"], range_)
     filters: list[dict[str, Any]] = [
         {
             "range": {
@@ -60,13 +60,17 @@ def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
 def _bucket(bucket: Mapping[str, Any], range_: Range, interval_ms: int) -> dict[str, Any]:
     settings = bucket["settings"]
     if bucket["type"] == "date_histogram":
+        least = int(settings["min_doc_count"])
+        zone = settings.get("timeZone", "utc")
+        bounds = {"extended_bounds": {"min": range_.since_ms, "max": range_.until_ms}} if not least else {}
         return {
             "date_histogram": {
                 "field": bucket["field"],
                 "fixed_interval": f"{interval_ms}ms" if settings["interval"] == "auto" else settings["interval"],
-                "min_doc_count": int(settings["min_doc_count"]),
-                "extended_bounds": {"min": range_.since_ms, "max": range_.until_ms},
+                "min_doc_count": least,
                 "format": "epoch_millis",
+                **({} if zone == "utc" else {"time_zone": zone}),
+                **bounds,
             }
         }
     missing = {"missing": settings["missing"]} if "missing" in settings else {}

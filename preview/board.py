@@ -45,10 +45,10 @@ class Stores:
 class Board:
     """One dashboard, for one pipeline."""
 
-    def __init__(self, kind: str, names: Names, funnels: Sequence[Funnel] = ()) -> None:
+    def __init__(self, kind: str, names: Names, funnels: Sequence[Funnel] = (), time_zone: str = "UTC") -> None:
         self.kind = kind
         document = json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
-        self.dashboard = dashboard_of(document, names, funnels=funnels)
+        self.dashboard = dashboard_of(document, names, funnels=funnels, time_zone=time_zone)
         self.panels: dict[int, Mapping[str, Any]] = {panel["id"]: panel for panel in self.dashboard["panels"]}
 
     def choices(self, stores: Stores, range_: Range, chosen: Mapping[str, Choice]) -> dict[str, Choice]:
@@ -81,7 +81,7 @@ class Board:
                 {
                     "type": "terms",
                     "field": wanted["field"],
-                    "settings": {"size": wanted["size"], "orderBy": "_key", "order": "asc"},
+                    "settings": {"size": wanted["size"], "orderBy": "_count", "order": "desc"},
                 }
             ],
         }

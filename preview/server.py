@@ -38,7 +38,7 @@ class Preview:
     def __init__(self, pipeline: Pipeline, open_stores: Callable[[], Stores]) -> None:
         self._open = open_stores
         self._idle: queue.LifoQueue[Stores] = queue.LifoQueue(_KEPT)
-        self.boards = {kind: Board(kind, pipeline.names, pipeline.funnels) for kind in SHOWN}
+        self.boards = {kind: Board(kind, pipeline.names, pipeline.funnels, pipeline.time_zone) for kind in SHOWN}
 
     def panel(self, kind: str, panel_id: int, asked: Mapping[str, list[str]]) -> dict[str, Any]:
         """{"tables": […]}, or {"error": text} for a store that cannot answer. Raises KeyError, ValueError."""

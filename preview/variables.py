@@ -73,6 +73,10 @@ class Variables:
         """What is chosen. Raises KeyError."""
         return self._values[name]
 
+    def lucene(self, text: str, range_: Range) -> str:
+        """An Elasticsearch query with every variable replaced, and the end of the time range."""
+        return self.replace(text, "lucene").replace("${__to}", str(range_.until_ms))
+
     def replace(self, text: str, default: str = "raw") -> str:
         """The text with every variable replaced; macros and unknown names stay."""
 

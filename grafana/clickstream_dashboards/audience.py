@@ -9,12 +9,45 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, chosen, sql
 
-_CHOSEN: Final = f"""$__timeFilter(started_at) AND {VISITORS_SQL}
-          AND {chosen("device", "device")} AND {chosen("channel", "medium")}
+_AUDIENCE: Final = f"""{VISITORS_SQL} AND {chosen("device", "device")} AND {chosen("channel", "medium")}
           AND {chosen("country", "country")}"""
+_CHOSEN: Final = f"$__timeFilter(started_at) AND {_AUDIENCE}"
+_EVERYBODY: Final = "'*' IN (${device:sqlstring}) AND '*' IN (${channel:sqlstring}) AND '*' IN (${country:sqlstring})"
+"""Nothing is chosen. Like `VISITORS_SQL` it folds to a constant, and one of two halves of a query is never run."""
 _SESSION_WORDS: Final = "of the sessions that started in the time range, open ones as they stand"
 _DAYS: Final = """day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
                           AND ($__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date"""
+
+_LOCAL: Final = "AT TIME ZONE p.time_zone"
+_HALVES: Final = "with a click in it; where a device, channel or country is chosen, users with such a session in it"
+
+
+def _active_in(grain: str, table: str, when: str) -> str:
+    """SQL: (user_id, `grain`) of the users who were active in hours or days that `when` selects; some of them twice.
+
+    The rollup knows no devices, channels and countries: where one is chosen, sessions tell.
+    """
+    series, each = {
+        "hour": ("date_trunc('hour', started_at, p.time_zone), ended_at, interval '1 hour'", "m"),
+        "day": (
+            f"date_trunc('day', started_at {_LOCAL}), ended_at {_LOCAL}, interval '1 day'",
+            "m::date",
+        ),
+    }[grain]
+    return f"""(
+            SELECT user_id, {grain} FROM "${{schema}}".{table}, "${{schema}}".pipeline p
+            WHERE {when} AND {VISITORS_SQL} AND {_EVERYBODY}
+            UNION ALL
+            SELECT user_id, {grain} FROM (
+                SELECT user_id, {each} AS {grain}
+                FROM "${{schema}}".sessions, "${{schema}}".pipeline p,
+                     generate_series({series}) m
+                WHERE NOT ({_EVERYBODY}) AND {_AUDIENCE}
+                  AND ended_at >= $__timeFrom()::timestamptz - interval '8 days'
+                  AND started_at <= $__timeTo()::timestamptz + interval '8 days'
+            ) s, "${{schema}}".pipeline p
+            WHERE {when}
+        ) active"""
 
 
 def _of_sessions(
@@ -73,6 +106,7 @@ def pages_per_session() -> stat.Panel:
         "Pages per session",
         f"Mean number of page views {_SESSION_WORDS}.",
         "avg(page_views)::float8",
+        unit="none",
         decimals=2,
     )
 
@@ -80,30 +114,32 @@ def pages_per_session() -> stat.Panel:
 def new_share() -> stat.Panel:
     """Users that were never seen before."""
     query = sql(f"""
-        SELECT avg((first_day = day)::int)::float8 AS "New users"
+        SELECT CASE WHEN EXISTS (
+                   SELECT FROM "${{schema}}".active_users_day, "${{schema}}".pipeline p
+                   WHERE day < ($__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date AND {VISITORS_SQL}
+               ) THEN avg((first_day = day)::int)::float8 END AS "New users"
         FROM (SELECT user_id, min(day) AS first_day FROM "${{schema}}".active_users_day WHERE {VISITORS_SQL} GROUP BY \
 user_id) u
         JOIN (
-            SELECT user_id, min(day) AS day FROM "${{schema}}".active_users_day, "${{schema}}".pipeline p
-            WHERE {_DAYS} AND {VISITORS_SQL} GROUP BY user_id
+            SELECT user_id, min(day) AS day FROM {_active_in("day", "active_users_day", _DAYS)} GROUP BY user_id
         ) seen USING (user_id)""")
     return style.number(
         "New users",
         "Of the users of the days in the time range, those whose first day is one of them (as far as the retention "
-        "reaches).",
+        "reaches). Without data from before the time range nobody can be told to be new.",
         query,
         unit="percentunit",
         decimals=1,
         colour=style.GOOD,
+        empty="no data before",
     )
 
 
-def _active(title: str, what: str, period: str, source: str, when: str, interval: str) -> timeseries.Panel:
+def _active(title: str, what: str, time: str, grain: str, table: str, when: str, interval: str) -> timeseries.Panel:
     query = sql(
         f"""
-        SELECT {period} AS time, count(DISTINCT user_id)::float8 AS "Users"
-        FROM "${{schema}}".{source}, "${{schema}}".pipeline p
-        WHERE {when} AND {VISITORS_SQL}
+        SELECT {time} AS time, count(DISTINCT user_id)::float8 AS "Users"
+        FROM {_active_in(grain, table, when)}, "${{schema}}".pipeline p
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -113,7 +149,8 @@ def _active(title: str, what: str, period: str, source: str, when: str, interval
 def hourly_users() -> timeseries.Panel:
     return _active(
         "Active users by hour",
-        "Different users with a click in each hour.",
+        f"Different users by hour, {_HALVES}.",
+        "hour",
         "hour",
         "active_users_hour",
         HOURS_SQL,
@@ -124,8 +161,9 @@ def hourly_users() -> timeseries.Panel:
 def daily_users() -> timeseries.Panel:
     return _active(
         "Active users by day",
-        "Different users with a click on each day of the reporting time zone.",
+        f"Different users by day of the reporting time zone, {_HALVES}.",
         "day::timestamp AT TIME ZONE p.time_zone",
+        "day",
         "active_users_day",
         _DAYS,
         "1d",
@@ -135,9 +173,9 @@ def daily_users() -> timeseries.Panel:
 def weekly_users() -> timeseries.Panel:
     return _active(
         "Active users by week",
-        "Different users with a click in each week, Monday to Sunday; weeks that are partly in the time range are "
-        "whole.",
+        f"Different users by week, Monday to Sunday, {_HALVES}. Weeks that are partly in the time range are whole.",
         "date_trunc('week', day::timestamp) AT TIME ZONE p.time_zone",
+        "day",
         "active_users_day",
         """day BETWEEN date_trunc('week', $__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
                           AND date_trunc('week', $__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date + 6""",
@@ -152,17 +190,18 @@ def new_and_returning() -> timeseries.Panel:
         SELECT day::timestamp AT TIME ZONE p.time_zone AS time,
                (count(*) FILTER (WHERE day = first_day))::float8 AS "New",
                (count(*) FILTER (WHERE day > first_day))::float8 AS "Returning"
-        FROM (
-            SELECT user_id, day, min(day) OVER (PARTITION BY user_id) AS first_day
-            FROM (SELECT DISTINCT user_id, day FROM "${{schema}}".active_users_day WHERE {VISITORS_SQL}) d
-        ) u, "${{schema}}".pipeline p
-        WHERE {_DAYS}
+        FROM (SELECT DISTINCT user_id, day FROM {_active_in("day", "active_users_day", _DAYS)}) seen
+        JOIN (
+            SELECT user_id, min(day) AS first_day FROM "${{schema}}".active_users_day WHERE {VISITORS_SQL} GROUP BY \
+user_id
+        ) u USING (user_id), "${{schema}}".pipeline p
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
     return style.curve(
         "New and returning users by day",
-        "Users of each day; new on the first day on which they were ever seen (as far as the retention reaches).",
+        "Users of each day; new on the first day on which they were ever seen (as far as the retention reaches). "
+        "Where a device, channel or country is chosen, users with such a session on the day.",
         [query],
         colours={"New": style.GOOD, "Returning": style.ACCENT},
         bars=True,
@@ -207,16 +246,17 @@ def top_pages() -> table.Panel:
     query = sql(f"""
         SELECT page_path AS "Page", sum(views) FILTER (WHERE minute >= r.since)::bigint AS "Views",
                coalesce(sum(views) FILTER (WHERE minute < r.since), 0)::bigint AS "Before",
-               (sum(views) FILTER (WHERE minute >= r.since))::float8
-                   / nullif(sum(views) FILTER (WHERE minute < r.since), 0) - 1 AS "Change"
+               CASE WHEN sum(views) FILTER (WHERE minute < r.since) >= 20 THEN
+                   (sum(views) FILTER (WHERE minute >= r.since))::float8
+                       / sum(views) FILTER (WHERE minute < r.since) - 1 END AS "Change"
         FROM "${{schema}}".page_views_minute,
              (SELECT $__timeFrom()::timestamptz AS since, $__timeTo()::timestamptz AS until) r
         WHERE minute >= r.since - (r.until - r.since) AND minute <= r.until AND {VISITORS_SQL}
         GROUP BY page_path HAVING sum(views) FILTER (WHERE minute >= r.since) > 0 ORDER BY 2 DESC, 1 LIMIT 20""")
     return style.rows(
-        "Top pages and their trend",
-        "Page views of the time range, of the same length of time before it, and the change; no change is shown for "
-        "a new page.",
+        "Top pages and their trend (unfiltered)",
+        "Page views of the time range, of the same length of time before it, and the change where there were at least "
+        "20 before. Of the choices above only Visitors counts.",
         query,
         {
             "Views": {"custom.width": 90, "unit": "locale"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clickstream_dashboards.style import ACCENT, BAD, GOOD, QUIET
+from clickstream_dashboards.style import ACCENT, BAD, GOOD, QUIET, null_as
 
 
 def share_cell(colour: str = ACCENT) -> dict[str, Any]:
@@ -19,19 +19,15 @@ def share_cell(colour: str = ACCENT) -> dict[str, Any]:
     }
 
 
-def null_as(text: str) -> dict[str, Any]:
-    """A value mapping: the text shown for no value, in a muted colour."""
-    return {"type": "special", "options": {"match": "null", "result": {"text": text, "color": QUIET, "index": 0}}}
-
-
 def change_cell() -> dict[str, Any]:
-    """A column of relative changes: green up, red down."""
+    """A column of relative changes: green up, red down; what is more than tenfold is only called that."""
+    tenfold = {"text": "over 10×", "color": GOOD, "index": 1}
     return {
         "unit": "percentunit",
         "decimals": 0,
         "custom.width": 100,
         "custom.cellOptions": {"type": "color-text"},
-        "mappings": [null_as("new")],
+        "mappings": [null_as("–"), {"type": "range", "options": {"from": 9, "to": None, "result": tenfold}}],
         "thresholds": {
             "mode": "absolute",
             "steps": [

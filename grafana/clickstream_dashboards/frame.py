@@ -62,6 +62,7 @@ def frame(
             .tags([PIPELINE_TAG])
             .keep_time(True)
             .include_vars(False)
+            .as_dropdown(True)
         )
         .annotation(
             dashboard.AnnotationQuery()
@@ -110,9 +111,16 @@ def sql_one(name: str, label: str, query: str) -> dashboard.QueryVariable:
 
 
 def search_choice(name: str, label: str, field: str, source: DataSourceRef) -> dashboard.QueryVariable:
-    """Several values of a field of the live clicks, or all of them, also where the field is absent."""
-    query = f'{{"find": "terms", "field": "{field}", "size": 200}}'
-    return _choice(name, label, source, query).all_value(f"* OR (NOT _exists_:{field})")
+    """Several values of a field of the live clicks, or all of them, also where the field is absent.
+
+    There are the 200 most frequent to choose from.
+    """
+    query = f'{{"find": "terms", "field": "{field}", "size": 200, "orderBy": "doc_count"}}'
+    return (
+        _choice(name, label, source, query)
+        .all_value(f"* OR (NOT _exists_:{field})")
+        .sort(VariableSort.DISABLED)  # the most frequent first
+    )
 
 
 def laid_out(board: dashboard.Dashboard, *panels: Builder[Panel]) -> dashboard.Dashboard:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
-from clickstream_dashboards.queries import SESSIONS, VISITORS, VISITORS_SQL, by_key, chosen, count, search, sql
+from clickstream_dashboards.queries import SESSIONS, VISITORS, VISITORS_SQL, by_key, chosen, count, last, search, sql
 
 FUNNEL_NAMES: Final = 'SELECT DISTINCT funnel FROM "${schema}".funnels ORDER BY 1'
 _VERSIONS: Final = """
@@ -146,14 +146,13 @@ $__timeTo()::timestamptz) f
         JOIN "${schema}".funnels d ON d.funnel = ${funnel:sqlstring} AND d.version = ${version:raw} AND d.step = f.step
         WHERE f.step > 1 ORDER BY f.step""")
     return style.bars(
-        "Time to the step, last day",
+        "Time to the step, last day (unfiltered)",
         "Median time from the previous step, of all people's sessions of the last day of the time range; recomputed "
-        "from "
-        "the clicks by the function funnel(), so the filters above do not apply.",
+        "from the clicks by the function funnel(). Of the choices above only Funnel and Version count.",
         query,
         unit="dthms",
         colour=style.SECOND,
-        empty=_NO_FUNNEL,
+        empty="No session of the last day of this time range went from one step to the next.",
     )
 
 
@@ -181,14 +180,14 @@ def conversion_by_day() -> timeseries.Panel:
 
 def live() -> bargauge.Panel:
     """Steps reached by sessions of the last half hour, of all funnels."""
-    query = search(VISITORS, count(), by_key("funnel_steps", 64), source=SESSIONS)
+    query = search(f"{VISITORS} AND {last(30, 'start')}", count(), by_key("funnel_steps", 64), source=SESSIONS)
     return style.bars(
-        "Last 30 minutes, live",
-        "Sessions that started in the last 30 minutes and reached each step of each funnel (funnel:step), from "
-        "Elasticsearch.",
+        "Last 30 minutes, all funnels (unfiltered)",
+        "Sessions that started in the last 30 minutes of the time range and reached each step of each funnel "
+        "(funnel:step), from Elasticsearch. Of the choices above only Visitors counts.",
         query,
         colour=style.LIVE,
-        empty="No session reached a step of a funnel in the last 30 minutes.",
+        empty="No session reached a step of a funnel in the last 30 minutes of this time range.",
         width=12,
     ).time_from("30m")
 

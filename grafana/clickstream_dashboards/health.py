@@ -20,9 +20,11 @@ _COLOURS: Final = {
     **{
         f"{before}{store}{after}": colour
         for before in ("", "sink-", "duplicate, sink-")
-        for after in ("", " p50", " p95")
+        for after in ("", " p95")
         for store, colour in (("elasticsearch", style.LIVE), ("postgres", style.SECOND))
     },
+    "elasticsearch p50": style.LIVE_PALE,
+    "postgres p50": style.SECOND_PALE,
     "duplicate, enricher": style.ACCENT,
     "late": style.THIRD,
 }
@@ -68,7 +70,12 @@ def rejected() -> timeseries.Panel:
         f"sum by (code) (rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval])) > 0", "{{code}}"
     )
     return _curve(
-        "Rejected by code", "Refused events and requests per second, by code.", [query], unit="cps", stacked=True
+        "Rejected by code",
+        "Refused events and requests per second, by code.",
+        [query],
+        unit="cps",
+        stacked=True,
+        empty="Nothing was refused in this time range.",
     )
 
 
@@ -106,7 +113,7 @@ def lag_seconds() -> timeseries.Panel:
         "Age of the oldest record that a stage has not processed yet.",
         [prometheus(f"max by (stage) ({series})", "{{stage}}")],
         names=("enricher", "sink-elasticsearch", "sink-postgres"),
-        unit="s",
+        unit=style.SECONDS,
     )
 
 
@@ -119,7 +126,7 @@ def latency() -> timeseries.Panel:
             prometheus(f"histogram_quantile(0.5, {buckets})", "{{sink}} p50"),
             prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}} p95", ref="B"),
         ],
-        unit="s",
+        unit=style.SECONDS,
         names=("elasticsearch p50", "postgres p50", "elasticsearch p95", "postgres p95"),
     )
 
@@ -163,7 +170,7 @@ def batches() -> timeseries.Panel:
         "Sink batches, p95",
         "Time to store one batch, waits included, 95th percentile.",
         [prometheus(f"histogram_quantile(0.95, {buckets})", "{{sink}}")],
-        unit="s",
+        unit=style.SECONDS,
         names=("elasticsearch", "postgres"),
     )
 
@@ -181,7 +188,7 @@ def replicas() -> timeseries.Panel:
         ],
         empty="No autoscalers seen: Prometheus has no kube-state-metrics, or the pipeline runs outside Kubernetes.",
         width=24,
-        height=6,
+        height=5,
     )
 
 

@@ -73,9 +73,9 @@ def geoip_age() -> timeseries.Panel:
     return _curve(
         "Age of the country database",
         "Since the oldest GeoIP database in use was built. Addresses move; a few weeks are fine.",
-        prometheus(f"time() - min by (stage) ({series})", "{{stage}}"),
+        prometheus(f"(time() - min by (stage) ({series})) / 86400", "{{stage}}"),
         empty="No GeoIP database is in use: the pipeline has none, or it cannot be read.",
-        unit="s",
+        unit="suffix: d",
     )
 
 

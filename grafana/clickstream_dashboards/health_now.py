@@ -10,6 +10,7 @@ from clickstream_dashboards import style
 from clickstream_dashboards.queries import POD, prometheus
 
 _LAG_LEVELS: Final = ((None, style.GOOD), (10.0, style.SECOND), (60.0, style.BAD))
+_REFUSED_LEVELS: Final = ((None, style.GOOD), (0.001, style.SECOND))
 _NONE_LEVELS: Final = ((None, style.GOOD), (0.001, style.BAD))
 
 
@@ -36,7 +37,7 @@ def rejected_now() -> stat.Panel:
         f"sum(rate(clickstream_events_rejected_total{{{POD}}}[$__rate_interval]))",
         unit="cps",
         decimals=2,
-        colour=style.SECOND,
+        levels=_REFUSED_LEVELS,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
-from clickstream_dashboards import cells, frame, style
+from clickstream_dashboards import frame, style
 from clickstream_dashboards.queries import (
     CLICKS,
     VISITORS,
@@ -16,19 +16,21 @@ from clickstream_dashboards.queries import (
     count,
     distinct,
     documents,
+    last,
     search,
 )
 
 _FILTER: Final = f"{VISITORS} AND (page_path:$page) AND (device:$device) AND (country:$country)"
+_OF_RANGE: Final = "before the end of the time range, which is now unless another one is chosen"
 _VIEWS: Final = f"{_FILTER} AND type:page_view"
 
 
 def users_online() -> stat.Panel:
     """Distinct users of the last five minutes."""
     return style.number(
-        "Users online now",
-        "Different users with a click whose event time is in the last 5 minutes.",
-        search(_FILTER, distinct("user_id"), at_once()),
+        "Users online",
+        f"Different users with a click whose event time is in the last 5 minutes {_OF_RANGE}.",
+        search(f"{_FILTER} AND {last(5)}", distinct("user_id"), at_once()),
         colour=style.LIVE,
         width=6,
     ).time_from("5m")
@@ -38,8 +40,8 @@ def clicks_last_minute() -> stat.Panel:
     """Clicks of the last minute."""
     return style.number(
         "Clicks in the last minute",
-        "Clicks of every type whose event time is in the last minute.",
-        search(_FILTER, count(), at_once()),
+        f"Clicks of every type whose event time is in the last minute {_OF_RANGE}.",
+        search(f"{_FILTER} AND {last(1)}", count(), at_once()),
         width=6,
     ).time_from("1m")
 
@@ -65,18 +67,19 @@ def clicks_per_second() -> timeseries.Panel:
     """Every second of the last five minutes."""
     return style.curve(
         "Clicks per second, last 5 minutes",
-        "Clicks of every type by the second of their event time.",
-        [search(_FILTER, count(), by_time("1s"), alias="Clicks")],
+        f"Clicks of every type by the second of their event time, in the last 5 minutes {_OF_RANGE}.",
+        [search(f"{_FILTER} AND {last(5)}", count(), by_time("1s", empty=False), alias="Clicks")],
         unit="cps",
+        bars=True,
     ).time_from("5m")
 
 
 def views_by_minute() -> timeseries.Panel:
     """Page views by minute."""
     return style.curve(
-        "Page views by minute",
+        "Page views over time",
         "Clicks of type page_view by the minute of their event time; in a long time range by as many as a point "
-        "stands for.",
+        "stands for. The last bar still grows.",
         [search(_VIEWS, count(), by_time("auto"), alias="Page views")],
         bars=True,
     ).interval("1m")
@@ -93,11 +96,12 @@ def top_pages() -> table.Panel:
 
 
 def channels() -> bargauge.Panel:
-    """Where page views come from."""
+    """Where visits come from."""
     return style.bars(
         "Channels",
-        "Page views by the medium of their referrer or campaign; internal are views that came from the site itself.",
-        search(_VIEWS, count(), by_value("medium")),
+        "Page views that came from elsewhere, by the medium of their referrer or campaign; not those that followed a "
+        "page of the site itself.",
+        search(f"{_VIEWS} AND NOT medium:internal", count(), by_value("medium")),
         colour=style.THIRD,
         width=8,
         height=11,
@@ -132,8 +136,8 @@ def countries() -> bargauge.Panel:
     """Page views by country."""
     return style.bars(
         "Countries",
-        "Page views by country of the (anonymized) address. All unknown: the enricher has no GeoIP database "
-        "(enricher.geoip).",
+        "Page views by country of the address. Unknown: the database does not know the address, no address was kept, "
+        "or the visitor asked for privacy.",
         search(_VIEWS, count(), by_value("country", missing="unknown")),
         colour=style.SECOND,
         width=8,
@@ -175,7 +179,7 @@ def latest() -> table.Panel:
         "The 50 newest clicks that the filters above let through.",
         documents(_FILTER, 50),
         {
-            name: {"displayName": shown, "mappings": [cells.null_as("–")]}
+            name: {"displayName": shown, "mappings": [style.null_as("–")]}
             | ({} if width is None else {"custom.width": width})
             for name, (shown, width) in wanted.items()
         },

@@ -1,7 +1,6 @@
 """The overview: the platform's six numbers, on one screen.
 
-History comes from the warehouse, exactly; who is online comes from Elasticsearch. Hours and days are those of the
-pipeline's reporting time zone.
+All of it comes from the warehouse, exactly. Hours and days are those of the pipeline's reporting time zone.
 """
 
 from __future__ import annotations
@@ -12,18 +11,21 @@ from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import HOURS_SQL, VISITORS, VISITORS_SQL, at_once, distinct, search, sql
+from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, sql
 
 
 def users_online() -> stat.Panel:
     """Distinct users of the last five minutes."""
-    query = search(VISITORS, distinct("user_id"), at_once())
+    query = sql(f"""
+        SELECT count(DISTINCT user_id) AS "Users"
+        FROM "${{schema}}".sessions
+        WHERE ended_at > now() - interval '5 minutes' AND ended_at < now() + interval '5 minutes' AND {VISITORS_SQL}""")
     return style.number(
         "Users online now",
-        "Different users with a click whose event time is in the last 5 minutes.",
+        "Different users whose last click was in the last 5 minutes, whatever the time range above.",
         query,
         colour=style.LIVE,
-    ).time_from("5m")
+    )
 
 
 def page_views() -> stat.Panel:
@@ -94,9 +96,12 @@ def page_views_over_time() -> timeseries.Panel:
     """Page views by minute, or by longer buckets in a long range."""
     query = sql(
         f"""
-        SELECT to_timestamp(floor(extract(epoch FROM minute) / b.seconds) * b.seconds) AS time, sum(views)::float8 \
-AS "Page views"
-        FROM "${{schema}}".page_views_minute, (SELECT greatest(60, $__interval_ms / 1000) AS seconds) b
+        SELECT date_bin(b.width, minute, b.monday) AS time, sum(views)::float8 AS "Page views"
+        FROM "${{schema}}".page_views_minute, (
+            SELECT make_interval(secs => greatest(60, $__interval_ms / 1000)) AS width,
+                   date_trunc('week', $__timeFrom()::timestamptz, time_zone) AS monday
+            FROM "${{schema}}".pipeline
+        ) b
         WHERE $__timeFilter(minute) AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
@@ -185,9 +190,9 @@ def build() -> dict[str, Any]:
         "overview",
         "Clickstream overview",
         "Page views, unique users, session duration, the funnel, popular pages and who is online now.",
-        since="now-6h",
+        since="now-7d",
         refresh="30s",
-        sources=("postgres", "clicks"),
+        sources=("postgres",),
     )
     board.with_variable(frame.sql_one("funnel", "Funnel", FUNNEL_NAMES)).with_variable(frame.bots())
     board.annotation(funnel_annotation())

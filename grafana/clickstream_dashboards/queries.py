@@ -99,9 +99,12 @@ def distinct(field: str) -> Json:
     return {"id": "1", "type": "cardinality", "field": field, "settings": {"precision_threshold": "40000"}}
 
 
-def by_time(interval: str, field: str = "event_time") -> Json:
-    """Buckets of a fixed interval, or (`auto`) of what a point of the panel stands for; empty ones included."""
-    settings = {"interval": interval, "min_doc_count": "0", "trimEdges": "0"}
+def by_time(interval: str, field: str = "event_time", *, empty: bool = True) -> Json:
+    """Buckets of a fixed interval, or (`auto`) of what a point of the panel stands for; empty ones if wanted.
+
+    Empty ones are made for the whole time range: too many for Elasticsearch where short ones meet a long range.
+    """
+    settings = {"interval": interval, "min_doc_count": "0" if empty else "1", "trimEdges": "0"}
     return {"id": "2", "type": "date_histogram", "field": field, "settings": settings}
 
 
@@ -153,6 +156,11 @@ def search(
             },
         )
     )
+
+
+def last(minutes: int, field: str = "event_time") -> str:
+    """Lucene: of the last minutes of the time range. Grafana's own `timeFrom` is ignored where a range is absolute."""
+    return f'{field}:["${{__to}}||-{minutes}m" TO "${{__to}}"]'
 
 
 def documents(query: str, size: int) -> Target:

@@ -4,6 +4,14 @@ const SVG = "http://www.w3.org/2000/svg";
 const PALETTE = ["#5794F2", "#73BF69", "#FFB357", "#B877D9", "#F2495C", "#8E99A8"];
 const QUIET = "#8E99A8";
 
+let clockOfZone;
+
+/** From now on times are shown in this zone, as 2026-11-28 17:05:09. */
+export function useZone(timeZone) {
+  const format = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
+  clockOfZone = (time) => format.format(time);
+}
+
 export function draw(panel, answer, width, height) {
   const empty = panel.fieldConfig.defaults.noValue;
   if (answer.error) return words(answer.error, "error");
@@ -25,8 +33,10 @@ export function format(value, unit, decimals) {
     case "percentunit": return `${(value * 100).toFixed(decimals ?? 1)}%`;
     case "dthms": return clock(value);
     case "locale": return value.toLocaleString("en", { maximumFractionDigits: decimals ?? 2 });
+    case "suffix: s": return `${short(value)} s`;
+    case "none": return value.toFixed(decimals ?? 0);
     case "cps": return `${short(value)}/s`;
-    case "dateTimeAsIso": return new Date(value).toISOString().slice(0, 19).replace("T", " ");
+    case "dateTimeAsIso": return clockOfZone(value);
     default: return decimals === undefined ? short(value) : value.toFixed(decimals);
   }
 }
@@ -110,7 +120,8 @@ function cell(column, place, look) {
   const value = column.values[place];
   const unit = look.unit ?? (column.kind === "time" ? "dateTimeAsIso" : "locale");
   const absent = look.mappings?.[0]?.options.result.text ?? look.noValue ?? "–";
-  const text = value === null ? absent : format(value, unit, look.decimals);
+  const named = look.mappings?.find((each) => each.type === "range" && value !== null && value >= each.options.from);
+  const text = value === null ? absent : named?.options.result.text ?? format(value, unit, look.decimals);
   const made = make("td", column.kind === "number" ? "right" : "");
   if (look["custom.cellOptions"]?.type === "gauge" && value !== null) {
     made.append(track(value / (look.max ?? (Math.max(...column.values) || 1)), look.color?.fixedColor ?? PALETTE[0]));
@@ -191,7 +202,7 @@ function chart(series, from, to, { unit, decimals }, custom, width, height) {
         const below = stacked ? base.get(time) ?? 0 : 0;
         base.set(time, below + value);
         const bar = shape("rect", { x: x(time), width: wide, y: y(below + value), height: y(below) - y(below + value), fill: colour, opacity: 0.8 });
-        bar.append(shape("title", {}, `${new Date(time).toISOString().slice(0, 19)} ${name}: ${format(value, unit, decimals)}`));
+        bar.append(shape("title", {}, `${clockOfZone(time)} ${name}: ${format(value, unit, decimals)}`));
         svg.append(bar);
       }
     } else {
@@ -209,7 +220,7 @@ function nice(value) {
 }
 
 function moment(time, span) {
-  const text = new Date(time).toISOString();
+  const text = clockOfZone(time);
   if (span > 3 * 864e5) return text.slice(5, 10);
-  return span > 36e5 ? text.slice(span > 864e5 ? 5 : 11, 16).replace("T", " ") : text.slice(11, 19);
+  return span > 36e5 ? text.slice(span > 864e5 ? 5 : 11, 16) : text.slice(11, 19);
 }

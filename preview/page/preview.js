@@ -1,7 +1,7 @@
 // The preview page: reads a dashboard's JSON, asks the server for each panel's answer, and draws it again and again.
 // Only the four panel types of our dashboards are known here; draw.js draws them.
 
-import { draw } from "./draw.js";
+import { draw, useZone } from "./draw.js";
 
 const board = document.getElementById("board");
 const range = document.getElementById("range");
@@ -39,6 +39,9 @@ async function open() {
   kind = location.hash.slice(1) || "overview";
   dashboard = await ask(`api/dashboards/${kind}`);
   document.title = dashboard.title;
+  const zone = dashboard.timezone === "utc" ? "UTC" : dashboard.timezone;
+  useZone(zone);
+  document.getElementById("zone").textContent = zone;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${kind}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }

@@ -34,7 +34,7 @@ def asked(board: Board, panel: dict[str, Any], variables: Variables, span: Range
         }
         for name, default in (("rawSql", "raw"), ("query", "lucene"), ("expr", "raw")):
             if name in query:
-                query[name] = variables.replace(query[name], default)
+                query[name] = variables.replace(query[name], default).replace("${__to}", str(span.until_ms))
         queries.append(query)
     return {"queries": queries, "from": str(span.since_ms), "to": str(span.until_ms)}
 

@@ -125,6 +125,7 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         if week(since) <= week(click.at) <= week(until):
             weeks[week(click.at)].add(click.user)
     users = {click.user for click in days}
+    before = any(click.at // DAY < since // DAY for click in people)
     earliest = {user: min(c.at // DAY for c in days if c.user == user) for user in users}
     ordered: dict[int, list[list[int]]] = defaultdict(list)
     for visit, times in zip(own, reached, strict=True):
@@ -141,18 +142,16 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         ("overview", "Unique users by hour"): by_period(hours, HOUR),
         ("overview", "Unique users by day"): by_period(days, DAY),
         ("overview", "Top 10 pages"): top(Counter(click.path for click in minutes), 10),
-        ("overview", "Users online now"): [
-            ("all", len({c.user for c in people if until - 5 * MINUTE <= c.at <= until}))
-        ],
+        ("live", "Users online"): [("all", len({c.user for c in people if until - 5 * MINUTE <= c.at <= until}))],
         ("overview", "Funnel: ${funnel}"): list(zip(("1. Homepage", "2. Product", "3. Checkout"), step, strict=True)),
         ("live", "Page views"): [("all", len(views))],
         ("live", "Unique users"): [("all", len({click.user for click in inside}))],
-        ("live", "Channels"): top(Counter(click.channel for click in views), 10),
+        ("live", "Channels"): top(Counter(click.channel for click in views if click.channel != "internal"), 10),
         ("live", "Devices"): top(Counter(click.device for click in views), 10),
         ("audience", "Median duration"): [(median(v.seconds for v in own),)],
         ("audience", "Bounce rate"): [(mean(len(v.views) <= 1 for v in own),)],
         ("audience", "Pages per session"): [(mean(len(v.views) for v in own),)],
-        ("audience", "New users"): [(mean(first_day[user] == earliest[user] for user in users),)],
+        ("audience", "New users"): [(mean(first_day[user] == earliest[user] for user in users) if before else None,)],
         ("audience", "Active users by week"): sorted((at, len(found)) for at, found in weeks.items()),
         ("audience", "New and returning users by day"): new_returning,
         ("audience", "Sessions by hour"): sorted(Counter(v.start // HOUR * HOUR for v in own).items()),
@@ -161,7 +160,7 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         ("funnels", "Entered"): [(step[0],)],
         ("funnels", "Completed"): [(step[2],)],
         ("funnels", "Outside the funnel"): [(sum(not times for times in reached) / len(own),)],
-        ("funnels", "Time to the step, last day"): [
+        ("funnels", "Time to the step, last day (unfiltered)"): [
             ("2. Product", median(spent[0]) if spent[0] else None),
             ("3. Checkout", median(spent[1]) if spent[1] else None),
         ],
@@ -169,7 +168,7 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
             (day, _share(sum(len(t) == 3 for t in times), sum(len(t) >= 1 for t in times)))
             for day, times in ordered.items()
         ),
-        ("funnels", "Last 30 minutes, live"): _live(own, until),
+        ("funnels", "Last 30 minutes, all funnels (unfiltered)"): _live(own, until),
     }
 
 

@@ -39,17 +39,20 @@ def dashboard_of(
     names: Names,
     sources: Mapping[str, str | None] | None = None,
     funnels: Sequence[Funnel] = (),
+    time_zone: str = "UTC",
 ) -> dict[str, Any]:
     """The pipeline's copy of a committed dashboard; `document` stays unchanged.
 
     `sources`: uid of a data source by variable name, where it is not the pipeline's own (`source_uid`), such as the
     cluster's Prometheus; None lets the viewer choose, as does leaving `prometheus` out. `funnels`: the pipeline's,
-    whose steps Elasticsearch only numbers. Raises KeyError for JSON that is not one of the committed dashboards.
+    whose steps Elasticsearch only numbers. `time_zone`: in which times are shown. Raises KeyError for JSON that is not
+    one of the committed dashboards.
     """
     made = copy.deepcopy(dict(document))
     kind = str(made["uid"]).removeprefix("clickstream-")
     tag = f"clickstream:{names.prefix}"
     made["uid"] = dashboard_uid(names, kind)
+    zone = made["timezone"] = "utc" if time_zone == "UTC" else time_zone
     made["title"] = f"{made['title']} · {names.namespace}/{names.pipeline}"
     made["tags"] = [tag if each == PIPELINE_TAG else each for each in made["tags"]]
     for link in made["links"]:
@@ -65,6 +68,11 @@ def dashboard_of(
             variable |= {
                 "type": "constant", "query": constants[name], "current": option, "options": [option], "hide": 2,
             }  # fmt: skip
+    for panel in made["panels"]:
+        for target in panel["targets"]:
+            for bucket in target.get("bucketAggs", ()):
+                if bucket["type"] == "date_histogram":
+                    bucket["settings"]["timeZone"] = zone
     steps = _step_names(funnels)
     for panel in made["panels"] if steps else ():
         if any(by.get("field") == "funnel_steps" for target in panel["targets"] for by in target.get("bucketAggs", ())):

@@ -45,7 +45,7 @@ def dashboards(context: Context) -> Iterator[ChildObject]:
     if elasticsearch_url(context) is None:
         sources |= {"clicks": None, "sessions": None}
     funnels = msgspec.json.encode(context.parsed.funnels)
-    for kind, text in _rendered(names, tuple(sources.items()), funnels):
+    for kind, text in _rendered(names, tuple(sources.items()), funnels, context.parsed.time_zone):
         meta = context.metadata(naming.dashboard(context.pipeline.name, kind), naming.DASHBOARDS, wanted.labels)
         meta["annotations"] = {FOLDER_ANNOTATION: wanted.folder or context.pipeline.name}
         manifest = {
@@ -58,8 +58,13 @@ def dashboards(context: Context) -> Iterator[ChildObject]:
 
 
 @lru_cache(_CACHED_PIPELINES)
-def _rendered(names: Names, sources: tuple[tuple[str, str | None], ...], funnels: bytes) -> tuple[tuple[str, str], ...]:
+def _rendered(
+    names: Names, sources: tuple[tuple[str, str | None], ...], funnels: bytes, time_zone: str
+) -> tuple[tuple[str, str], ...]:
     """(kind, JSON text) of each dashboard, by all that they depend on. `funnels`: as JSON, which can be hashed."""
     decoded = _FUNNELS.decode(funnels)
-    made = {kind: dashboard_of(json.loads(text), names, dict(sources), decoded) for kind, text in committed().items()}
+    made = {
+        kind: dashboard_of(json.loads(text), names, dict(sources), decoded, time_zone)
+        for kind, text in committed().items()
+    }
     return tuple((kind, json.dumps(board, indent=1, ensure_ascii=False) + "\n") for kind, board in made.items())

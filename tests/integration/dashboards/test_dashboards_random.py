@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -19,6 +19,7 @@ from support.system import System
 PAGES = ("/", "/", "/products/one", "/products/two", "/products", "/checkout", "/help")
 AGENTS = {"desktop": FIREFOX, "mobile": IPHONE, "bot": CRAWLER}
 GAP = 10 * MINUTE
+_OF_USERS = ("New users", "New and returning users by day")
 
 
 def traffic(seed: int, since: int) -> list[Seen]:
@@ -92,5 +93,47 @@ def test_every_number_equals_brute_force(system: System, seed: int) -> None:
                 seen, right = sorted(seen), sorted(right)
             if [pytest.approx(row) for row in right] != seen:
                 differing.append((kind, title, start - since, until - since, right, seen))
+    # Where something is chosen, users are found by sessions: with everything chosen one by one nothing may change.
+    for start, until in ranges:
+        for title in ("Active users by hour", "Active users by day", "Active users by week", *_OF_USERS):
+            board, span = Board("audience", system.pipeline.names), Range(start, until)
+            (panel,) = [number for number, panel in board.panels.items() if panel["title"] == title]
+            choices = board.choices(asked, span, {})
+            (everybody,) = board.ask(panel, asked, span, choices)
+            devices = board.options("device", asked, Range(since, since + 3 * DAY), choices)
+            (one_by_one,) = board.ask(panel, asked, span, choices | {"device": devices})
+            if everybody.rows() != one_by_one.rows():
+                differing.append(("audience", title, start - since, until - since, everybody.rows(), one_by_one.rows()))
     asked.close()
     assert not differing
+
+
+def test_who_is_online_now_is_that_under_any_range(system: System) -> None:
+    before, now = system.stores.counts()[1], datetime.now(UTC)
+    ages = {"ann": 20, "bob": 200, "cat": 290, "gone": 330, "crawler": 10}
+    for user, seconds in ages.items():
+        click = {
+            "event_id": f"now-{user}",
+            "timestamp": (now - timedelta(seconds=seconds)).isoformat(timespec="milliseconds"),
+            "user_id": user,
+            "session_id": "tab",
+            "page": "/",
+            "user_agent": CRAWLER if user == "crawler" else FIREFOX,
+        }
+        assert system.post("/v1/events", click)[0] == 202
+    system.wait_stored(before + len(ages))
+    asked = Stores(system.pipeline.names, system.pipeline.sinks.elasticsearch.url, system.pipeline.sinks.postgres.dsn)
+    board = Board("overview", system.pipeline.names)
+    (panel,) = [number for number, panel in board.panels.items() if panel["title"] == "Users online now"]
+
+    def online(span: Range, **chosen: str) -> int:
+        (table,) = board.ask(panel, asked, span, board.choices(asked, span, chosen))
+        return table.rows()[0][0]
+
+    ms = int(now.timestamp() * 1_000)
+    last_week = Range(ms - 8 * DAY, ms - 7 * DAY)
+    wait_for(lambda: online(last_week) == 3, "the sessions of the three are stored", *system.processes)
+    for span in (Range(ms - HOUR, ms), Range(ms - 30 * DAY, ms), last_week):
+        assert online(span) == 3
+        assert online(span, bots="true") == 1
+    asked.close()

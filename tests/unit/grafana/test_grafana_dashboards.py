@@ -94,14 +94,14 @@ def test_a_pipelines_copy_is_its_own_and_the_committed_one_stays_as_it_is(kind: 
 
 
 def test_without_a_data_source_of_its_own_the_reader_chooses() -> None:
-    made = dashboard_of(committed("overview"), Names("a", "b"), {"postgres": None})
+    made = dashboard_of(committed("funnels"), Names("a", "b"), {"postgres": None})
     kinds = {variable["name"]: variable["type"] for variable in made["templating"]["list"]}
-    assert (kinds["postgres"], kinds["clicks"]) == ("datasource", "constant")
+    assert (kinds["postgres"], kinds["sessions"]) == ("datasource", "constant")
 
 
 def live_funnel(*funnels: Funnel) -> list[dict[str, Any]]:
     made = dashboard_of(committed("funnels"), Names("a", "b"), funnels=funnels)
-    (panel,) = [panel for panel in made["panels"] if panel["title"] == "Last 30 minutes, live"]
+    (panel,) = [panel for panel in made["panels"] if panel["title"] == "Last 30 minutes, all funnels (unfiltered)"]
     return panel["fieldConfig"]["defaults"].get("mappings", [])
 
 
@@ -119,6 +119,58 @@ def test_the_steps_that_elasticsearch_numbers_are_shown_by_name() -> None:
         "checkout:2": "checkout: 2. Checkout",
         "signup:1": "signup: 1. Form",
     }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_panel_of_the_last_minutes_is_that_under_an_absolute_range_too(kind: str) -> None:
+    """Grafana ignores a panel's own `timeFrom` there, so the query says it as well."""
+    for panel in committed(kind)["panels"]:
+        queries = [target.get("rawSql") or target.get("query") or "" for target in panel["targets"]]
+        if "timeFrom" in panel:
+            minutes = panel["timeFrom"]
+            assert all(f'["${{__to}}||-{minutes}" TO "${{__to}}"]' in each for each in queries), panel["title"]
+        if re.search(r"\bnow\b", panel["title"]):
+            assert all("now()" in each and "$__time" not in each for each in queries), panel["title"]
+        for target in panel["targets"]:
+            for bucket in target.get("bucketAggs", ()):
+                fixed = bucket["type"] == "date_histogram" and bucket["settings"]["interval"] != "auto"
+                assert not fixed or bucket["settings"]["min_doc_count"] == "1", "65,536 buckets are the most"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bars_stand_behind_the_beginning_of_their_bucket(kind: str) -> None:
+    curves = [panel for panel in committed(kind)["panels"] if panel["type"] == "timeseries"]
+    assert all(panel["fieldConfig"]["defaults"]["custom"]["barAlignment"] == 1 for panel in curves)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_choice_above_counts_in_every_panel_or_the_title_says_that_it_does_not(kind: str) -> None:
+    dashboard = committed(kind)
+    choices = {v["name"] for v in dashboard["templating"]["list"] if v["type"] in {"query", "custom"}}
+    own = {("live", "People and bots"): {"bots"}}  # it shows both, and says so
+    for panel in dashboard["panels"]:
+        title = panel["title"]
+        used = set(re.findall(r"\$\{?(?!__)([a-z_]+)", title + json.dumps(panel["targets"])))
+        left_out = choices - used - own.get((kind, title), set())
+        if "(unfiltered)" not in title and title not in {"Versions", "Users online now"}:
+            # The overview's funnel is the one of two panels, which have it in their title or are its conversion.
+            assert left_out <= ({"funnel"} if kind == "overview" else set()), (title, left_out)
+
+
+def test_times_are_those_of_the_pipelines_time_zone() -> None:
+    for kind in KINDS:
+        assert dashboard_of(committed(kind), Names("a", "b"))["timezone"] == "utc"
+        made = dashboard_of(committed(kind), Names("a", "b"), time_zone="Asia/Kolkata")
+        assert made["timezone"] == "Asia/Kolkata"
+        zones = {
+            bucket["settings"]["timeZone"]
+            for panel in made["panels"]
+            for target in panel["targets"]
+            for bucket in target.get("bucketAggs", ())
+            if bucket["type"] == "date_histogram"
+        }
+        assert zones <= {"Asia/Kolkata"}
+        assert zones or kind != "live"
 
 
 def test_names_as_long_as_allowed_still_make_uids_that_grafana_takes() -> None:
