@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from clickstream_dashboards import audience, funnels, health, live, overview
+from clickstream_dashboards import acquisition, audience, funnels, health, live, overview, retention
 
 DASHBOARDS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "overview": overview.build,
     "live": live.build,
     "audience": audience.build,
+    "acquisition": acquisition.build,
     "funnels": funnels.build,
+    "retention": retention.build,
     "health": health.build,
 }
 

@@ -75,7 +75,7 @@ def geoip_age() -> timeseries.Panel:
         "Since the oldest GeoIP database in use was built. Addresses move; a few weeks are fine.",
         prometheus(f"(time() - min by (stage) ({series})) / 86400", "{{stage}}"),
         empty="No GeoIP database is in use: the pipeline has none, or it cannot be read.",
-        unit="suffix: d",
+        unit="suffix:d",
     )
 
 

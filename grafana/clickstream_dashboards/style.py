@@ -42,9 +42,10 @@ BAD: Final = "#F2495C"
 LIVE: Final = "#37D6B0"
 SECOND_PALE: Final = "#FFE6C7"
 LIVE_PALE: Final = "#B5F2E3"
+PINK: Final = "#FF9FC0"
 QUIET: Final = "#8E99A8"
 
-SECONDS: Final = "suffix: s"
+SECONDS: Final = "suffix:s"
 """A unit for an axis: Grafana's own would have ticks at 1.67 min."""
 
 NO_CLICKS: Final = "No clicks in this time range. Send one (README: Use it), or widen the range."
@@ -137,6 +138,7 @@ def curve(
         .gradient_mode(common.GraphGradientMode.NONE if bars else common.GraphGradientMode.OPACITY)
         .show_points(common.VisibilityMode.NEVER)
         .bar_alignment(common.BarAlignment.AFTER)  # a bucket's time is its beginning
+        .bar_width_factor(0.9)
         .stacking(StackingConfig().mode(mode).group("A"))
         .legend(_legend(shown=len(queries) > 1 or bool(colours) or stacked))
         .tooltip(VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))

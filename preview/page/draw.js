@@ -33,10 +33,11 @@ export function format(value, unit, decimals) {
     case "percentunit": return `${(value * 100).toFixed(decimals ?? 1)}%`;
     case "dthms": return clock(value);
     case "locale": return value.toLocaleString("en", { maximumFractionDigits: decimals ?? 2 });
-    case "suffix: s": return `${short(value)} s`;
+    case "suffix:s": return `${short(value)} s`;
     case "none": return value.toFixed(decimals ?? 0);
     case "cps": return `${short(value)}/s`;
     case "dateTimeAsIso": return clockOfZone(value);
+    case "time:YYYY-MM-DD": return clockOfZone(value).slice(0, 10);
     default: return decimals === undefined ? short(value) : value.toFixed(decimals);
   }
 }

@@ -38,18 +38,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def new_system(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], System]]:
+def new_system(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
     """Starts the data plane of a pipeline of that name."""
     started: list[System] = []
 
-    def make(name: str) -> System:
+    def make(name: str, **enricher: str) -> System:
         document = {
             "namespace": "grafana",
             "name": name,
             "kafka": stack.kafka.member(),
             "sources": [{"name": "web", "writeKey": KEY}],
             "funnels": [{"name": "checkout", "steps": [{"name": step, "page": page} for step, page in FUNNEL]}],
-            "enricher": {"lateAfter": "30d"},
+            "enricher": {"lateAfter": "30d"} | enricher,
             "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
         }
         pipeline = parse_pipeline(msgspec.json.encode(document))

@@ -1,4 +1,4 @@
-"""Every dashboard in a real browser, with a week of history and live traffic: no panel shows an error; pictures to look
+"""Every dashboard in a real browser, with weeks of history and live traffic: no panel shows an error; pictures to look
 at.
 
 The pictures go to GRAFANA_PICTURES (a folder) when it is set, otherwise to the test's own.
@@ -14,20 +14,23 @@ import pytest
 from playwright.sync_api import Browser
 
 from clickstream.contracts.dashboards import KINDS
+from demo.countries import country_database
 from preview.board import FOLDER
-from support.history import week
+from support.history import history
 from support.processes import Process, clickstream, wait_for
 from support.system import KEY, System
 
-RANGES = {"overview": "now-7d", "live": "now-5m", "audience": "now-7d", "funnels": "now-7d", "health": "now-5m"}
+RANGES = dict.fromkeys(KINDS, "now-7d") | {"live": "now-5m", "health": "now-5m", "retention": "now-28d"}
 LIVE_SECONDS = 45
 
 
 @pytest.fixture(scope="module")
 def shop(new_system) -> System:
-    """A week of history."""
-    system = new_system("shop")
-    events = week(9_000)
+    """Four weeks of history."""
+    database, told = country_database()
+    assert database is not None, told
+    system = new_system("shop", geoip=str(database))
+    events = history(12_000, 28)
     for start in range(0, len(events), 500):
         status, answer = system.post("/v1/events/batch", {"events": events[start : start + 500]})
         assert (status, answer["rejected"]) == (202, [])
@@ -61,7 +64,7 @@ def test_every_panel_is_drawn_without_an_error(kind: str, grafana, chromium: Bro
     url = grafana.grafana.dashboard_url(grafana.pipeline.names, kind)
     page.goto(f"{url}?kiosk&from={RANGES[kind]}&to=now")
     page.wait_for_load_state("networkidle", timeout=60_000)
-    titles = [p["title"].replace("${funnel}", "checkout") for p in dashboard["panels"]]
+    titles = [p["title"].replace("${funnel}", "checkout").replace("${page}", "/products") for p in dashboard["panels"]]
     for title in titles:
         page.get_by_text(title, exact=True).first.wait_for(timeout=30_000)
     page.wait_for_timeout(2_000)  # animations

@@ -172,6 +172,38 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
     }
 
 
+def ways(own: Iterable[Visit], length: int) -> Counter[tuple[str, ...]]:
+    """How visits begin."""
+    return Counter(tuple(view.path for view in visit.views[:length]) for visit in own if visit.views)
+
+
+def followers(own: Iterable[Visit], path: str) -> Counter[str | None]:
+    """What was viewed after a page; None: nothing."""
+    found: Counter[str | None] = Counter()
+    for visit in own:
+        paths: list[str | None] = [view.path for view in visit.views]
+        found.update(after for page, after in zip(paths, [*paths[1:], None], strict=False) if page == path)
+    return found
+
+
+def cohorts(clicks: Iterable[Seen]) -> dict[tuple[int, int], tuple[int, int]]:
+    """(day, days later) → (people first seen on it, those of them who were active then), up to the last day of all."""
+    days: dict[str, set[int]] = defaultdict(set)
+    for click in clicks:
+        if not click.bot:
+            days[click.user].add(click.at // DAY)
+    last = max(max(each) for each in days.values())
+    firsts = Counter(min(each) for each in days.values())
+    return {
+        (first * DAY, day - first): (
+            firsts[first],
+            sum(min(each) == first and day in each for each in days.values()),
+        )
+        for first in firsts
+        for day in range(first, last + 1)
+    }
+
+
 def week(at: int) -> int:
     """The Monday of a time, in ms."""
     moment = datetime.fromtimestamp(at / 1_000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)

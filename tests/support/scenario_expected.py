@@ -57,6 +57,13 @@ VIEWS_BY_HOUR: Rows = [
 ]
 """A point stands for an hour: 65 points in 65 hours."""
 
+SESSIONS_BY_HOUR: Rows = [
+    *_hours(MON, {**_same(9, 18, 3), 23: 1}),
+    *_hours(TUE, {**_same(9, 18, 3), 23: 1}),
+    *_hours(WED, {**_same(9, 11, 4), 12: 5, **_same(13, 15, 4), 16: 8}),
+]
+SEARCH_HOURS = {(MON + hour) * HOUR for hour in range(9, 19)}
+
 EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ("overview", "Page views"): [[(264,)]],
     ("overview", "Unique users"): [[(8,)]],
@@ -97,18 +104,50 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ("audience", "Active users by day"): [USERS_BY_DAY],
     ("audience", "Active users by week"): [[(MON * HOUR, 8)]],
     ("audience", "New and returning users by day"): [[(MON * HOUR, 3, 0), (TUE * HOUR, 2, 3), (WED * HOUR, 3, 5)]],
-    ("audience", "Sessions by hour"): [
-        [
-            *_hours(MON, {**_same(9, 18, 3), 23: 1}),
-            *_hours(TUE, {**_same(9, 18, 3), 23: 1}),
-            *_hours(WED, {**_same(9, 11, 4), 12: 5, **_same(13, 15, 4), 16: 8}),
-        ]
-    ],
+    ("audience", "Sessions by hour"): [SESSIONS_BY_HOUR],
     ("audience", "Entry pages"): [[("/", 80), ("/about", 11), ("/checkout", 8)]],
     ("audience", "Exit pages"): [
         [("/products/b", 36), ("/", 30), ("/checkout", 30), ("/products/a", 2), ("/about", 1)]
     ],
     ("audience", "Top pages and their trend (unfiltered)"): [[(page, views, 0, None) for page, views in PAGES]],
+    # Bounces: Mon cat 10; Wed ann 8, gus, cat, dan. By search only cat's 10 of Monday; landed by it on "/".
+    ("acquisition", "Sessions"): [[(99,)]],
+    ("acquisition", "Users"): [[(8,)]],
+    ("acquisition", "Bounce rate"): [[(21 / 99,)]],
+    ("acquisition", "Converted"): [[(30 / 99,)]],
+    ("acquisition", "Sessions by channel"): [
+        [
+            (at, int(at in SEARCH_HOURS), 0, 0, 0, 0, 0, sessions - (at in SEARCH_HOURS), 0)
+            for at, sessions in SESSIONS_BY_HOUR
+        ]
+    ],
+    ("acquisition", "Orders and revenue"): [[]],
+    ("acquisition", "Channels"): [[("direct", 89, 8, 11 / 89, 30 / 89), ("search", 10, 1, 1, 0)]],
+    ("acquisition", "Revenue by channel (unfiltered)"): [[]],
+    ("acquisition", "Campaigns"): [[]],
+    ("acquisition", "Referrers"): [[("www.google.com", 10, 1, 1, 0)]],
+    # "/about": eve's 10 of Tuesday, who go on to "/", and gus.
+    ("acquisition", "Landing pages"): [
+        [("/", 80, 7, 20 / 80, 30 / 80), ("/about", 11, 2, 1 / 11, 0), ("/checkout", 8, 1, 0, 0)]
+    ],
+    ("acquisition", "Countries"): [[("unknown", 99, 8, 21 / 99, 30 / 99)]],
+    # All eight were new in this one week.
+    ("retention", "Who comes back, by week"): [[(MON * HOUR, 8, *[None] * 8)]],
+    # From Tuesday 17:00: ann 2, dan 2, eve 2, bob 1; Wednesday's 37.
+    ("retention", "How sessions begin, last day"): [
+        [
+            ("/", 10, 10 / 44),  # ann 8, cat, dan
+            ("/ → /products/a → /cart", 10, 10 / 44),  # dan 2, eve 8
+            ("/ → /products/a → /products/b", 10, 10 / 44),  # ann 2, fay 8
+            ("/checkout → /products/b", 8, 8 / 44),
+            ("/ → /products/a → /checkout", 2, 2 / 44),  # bob, kim
+            ("/about → /", 2, 2 / 44),
+            ("/ → /products/a", 1, 1 / 44),  # eve
+            ("/about", 1, 1 / 44),
+        ]
+    ],
+    # "/" is the page with the most views. Left: ann 8, eve 2, cat, dan.
+    ("retention", "After ${page}, last day"): [[("/products/a", 23, 23 / 35), ("(left)", 12, 12 / 35)]],
     ("funnels", "Entered"): [[(90,)]],
     ("funnels", "Completed"): [[(30,)]],
     ("funnels", "Conversion"): [[(30 / 90,)]],

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
+import psycopg
 import pytest
 
 from clickstream.contracts.pipeline import Pipeline
 from preview.board import Board, Stores
 from preview.variables import Range
-from support.brute_force import DAY, HOUR, MINUTE, Seen, numbers
+from support.brute_force import DAY, HOUR, MINUTE, Seen, cohorts, followers, numbers, visits, ways
 from support.processes import wait_for
 from support.scenario import CRAWLER, FIREFOX, IPHONE, monday_ms
 from support.system import System
@@ -104,8 +107,99 @@ def test_every_number_equals_brute_force(system: System, seed: int) -> None:
             (one_by_one,) = board.ask(panel, asked, span, choices | {"device": devices})
             if everybody.rows() != one_by_one.rows():
                 differing.append(("audience", title, start - since, until - since, everybody.rows(), one_by_one.rows()))
+    for start, until in ranges:
+        own = [visit for visit in visits(sent, GAP) if not visit.bot and start <= visit.start < until]
+        span = [datetime.fromtimestamp(at / 1_000, UTC) for at in (start, until)]
+        began = stores.sql("SELECT * FROM {s}.page_paths(%s, %s, 3)", *span)
+        assert {tuple(row["pages"]): row["sessions"] for row in began} == ways(own, 3)
+        for page in ("/", "/products/one"):
+            after = stores.sql("SELECT * FROM {s}.next_pages(%s, %s, %s)", page, *span)
+            assert {row["page_path"]: row["views"] for row in after} == followers(own, page)
+            assert not after or sum(row["share"] for row in after) == pytest.approx(1)
+    day = datetime.fromtimestamp(since / 1_000, UTC).date()
+    found = stores.sql("SELECT * FROM {s}.retention(%s, %s, 'day')", day, day + timedelta(days=3))
+    assert {
+        (since + (row["cohort"] - day).days * DAY, row["age"]): (row["users"], row["active"]) for row in found
+    } == cohorts(sent)
     asked.close()
     assert not differing
+
+
+def test_orders_count_once_and_are_owed_to_the_visits_before_them(system: System) -> None:
+    """Ann came by a search and a newsletter before she bought; bob bought logged in, having come by a search as a
+    visitor.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    order: dict[str, Any] = {"type": "purchase", "page": "/thank-you"}
+    told = (
+        ("ann", 50, {"page": "/", "referrer": "https://www.google.com/"}),
+        ("visitor-of-bob", 30, {"page": "/", "referrer": "https://www.bing.com/"}),
+        ("ann", 26, {"page": "/?utm_source=news&utm_medium=email&utm_campaign=spring"}),
+        ("ann", 2, {"page": "/"}),
+        ("ann", 2, order | {"properties": {"order_id": "A", "revenue": 100, "currency": "eur"}}),
+        ("ann", 2, order | {"properties": {"order_id": "A", "revenue": 100, "currency": "eur"}}),  # a page reloaded
+        ("ann", 2, order | {"properties": {"order_id": "B", "value": "20.50", "currency": "EUR"}}),
+        ("bob", 1, order | {"properties": {"visitor_id": "visitor-of-bob", "total": "ten", "currency": "USD"}}),
+        ("bob", 1, order | {"type": "Order Completed", "properties": {"total": 10, "currency": "USD"}}),
+        ("stranger", 1, order | {"properties": {"order_id": "C", "revenue": -5, "currency": "USD"}}),
+    )
+    sent = [
+        {
+            "event_id": f"order-{number}",
+            "timestamp": (now - timedelta(hours=hours) + timedelta(seconds=number)).isoformat(timespec="milliseconds"),
+            "user_id": user,
+            "session_id": "tab",
+            "user_agent": FIREFOX,
+        }
+        | more
+        for number, (user, hours, more) in enumerate(told)
+    ]
+    before, stores = system.stores.counts()[1], system.stores
+    assert system.post("/v1/events/batch", {"events": sent})[1]["rejected"] == []
+    system.wait_stored(before + len(sent))
+    users = {user for user, _, _ in told}
+    wait_for(
+        lambda: sum(
+            row["events"] for row in stores.sql("SELECT events FROM {s}.sessions WHERE user_id = ANY(%s)", [*users])
+        ) == len(sent),
+        "every click is in a session",
+        *system.processes,
+    )  # fmt: skip
+    span = [now - timedelta(days=1), now + timedelta(minutes=1)]
+    orders = stores.sql("SELECT * FROM {s}.purchases(%s, %s) ORDER BY event_time", *span)
+    assert [(row["user_id"], row["order_id"], row["revenue"], row["currency"]) for row in orders] == [
+        ("ann", "A", 100, "EUR"),
+        ("ann", "B", Decimal("20.50"), "EUR"),
+        ("bob", None, None, "USD"),
+        ("bob", None, 10, "USD"),
+        ("stranger", "C", -5, "USD"),
+    ]
+
+    def owed(model: str, lookback: str = "30 days") -> dict[tuple[str, str | None, str], tuple[float, float]]:
+        rows = stores.sql("SELECT * FROM {s}.attribution(%s, %s, %s, %s)", *span, model, lookback)
+        return {
+            (row["medium"], row["campaign"], row["currency"]): (
+                pytest.approx(row["orders"]),
+                pytest.approx(float(row["revenue"] or 0)),
+            )
+            for row in rows
+        }
+
+    bob = {("search", None, "USD"): (2, 10)}
+    stranger = {("direct", None, "USD"): (1, -5)}
+    assert owed("first") == {("search", None, "EUR"): (2, 120.5), **bob, **stranger}
+    assert owed("last") == {("email", "spring", "EUR"): (2, 120.5), **bob, **stranger}
+    third = (2 / 3, 120.5 / 3)
+    assert owed("linear") == {
+        ("search", None, "EUR"): third,
+        ("email", "spring", "EUR"): third,
+        ("direct", None, "EUR"): third,
+        ("search", None, "USD"): (1, 5),
+        ("direct", None, "USD"): (2, 0),  # bob's own session, and the stranger's
+    }
+    assert owed("first", "27 hours")["email", "spring", "EUR"] == (2, 120.5)
+    with pytest.raises(psycopg.DataError, match="knows the models first, last and linear, not best"):
+        owed("best")
 
 
 def test_who_is_online_now_is_that_under_any_range(system: System) -> None:

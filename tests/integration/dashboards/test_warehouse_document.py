@@ -19,7 +19,7 @@ SAMPLES = [
 
 
 def test_the_page_has_its_samples() -> None:
-    assert len(SAMPLES) == 6
+    assert len(SAMPLES) == 10
 
 
 @pytest.mark.parametrize(("question", "sql", "answer"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
