@@ -186,28 +186,12 @@ def landing_pages() -> table.Panel:
 
 def attributed() -> table.Panel:
     """Revenue by channel, by three models."""
-    first, last, linear = (
-        f"""SELECT medium, currency, '{model}' AS model, orders, revenue
-                FROM "${{schema}}".attribution({_RANGE}, '{model}')"""
-        for model in ("first", "last", "linear")
-    )
-    columns = ",\n               ".join(
-        f"coalesce(sum({what}) FILTER (WHERE model = '{model}'), 0)::float8 AS \"{title}\""
-        for title, what, model in (
-            ("Orders, last", "orders", "last"),
-            ("Last", "revenue", "last"),
-            ("First", "revenue", "first"),
-            ("Linear", "revenue", "linear"),
-        )
-    )
     query = sql(f"""
         SELECT medium AS "Channel", coalesce(currency, 'unknown') AS "Currency",
-               {columns}
-        FROM (
-            {first}
-            UNION ALL {last}
-            UNION ALL {linear}
-        ) a
+               sum(orders_last)::float8 AS "Orders, last",
+               sum(revenue_last)::float8 AS "Last", sum(revenue_first)::float8 AS "First",
+               sum(revenue_linear)::float8 AS "Linear"
+        FROM "${{schema}}".attribution({_RANGE})
         GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2""")
     money = {"unit": "locale", "decimals": 2, "custom.width": 95}
     return style.rows(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
 
 from clickstream.contracts.pipeline import Pipeline
@@ -176,14 +175,12 @@ def test_orders_count_once_and_are_owed_to_the_visits_before_them(system: System
     ]
 
     def owed(model: str, lookback: str = "30 days") -> dict[tuple[str, str | None, str], tuple[float, float]]:
-        rows = stores.sql("SELECT * FROM {s}.attribution(%s, %s, %s, %s)", *span, model, lookback)
-        return {
-            (row["medium"], row["campaign"], row["currency"]): (
-                pytest.approx(row["orders"]),
-                pytest.approx(float(row["revenue"] or 0)),
-            )
+        rows = stores.sql("SELECT * FROM {s}.attribution(%s, %s, %s)", *span, lookback)
+        found = {
+            (row["medium"], row["campaign"], row["currency"]): (row[f"orders_{model}"], float(row[f"revenue_{model}"]))
             for row in rows
         }
+        return {key: pytest.approx(value) for key, value in found.items() if value != (0, 0)}
 
     bob = {("search", None, "USD"): (2, 10)}
     stranger = {("direct", None, "USD"): (1, -5)}
@@ -198,36 +195,3 @@ def test_orders_count_once_and_are_owed_to_the_visits_before_them(system: System
         ("direct", None, "USD"): (2, 0),  # bob's own session, and the stranger's
     }
     assert owed("first", "27 hours")["email", "spring", "EUR"] == (2, 120.5)
-    with pytest.raises(psycopg.DataError, match="knows the models first, last and linear, not best"):
-        owed("best")
-
-
-def test_who_is_online_now_is_that_under_any_range(system: System) -> None:
-    before, now = system.stores.counts()[1], datetime.now(UTC)
-    ages = {"ann": 20, "bob": 200, "cat": 290, "gone": 330, "crawler": 10}
-    for user, seconds in ages.items():
-        click = {
-            "event_id": f"now-{user}",
-            "timestamp": (now - timedelta(seconds=seconds)).isoformat(timespec="milliseconds"),
-            "user_id": user,
-            "session_id": "tab",
-            "page": "/",
-            "user_agent": CRAWLER if user == "crawler" else FIREFOX,
-        }
-        assert system.post("/v1/events", click)[0] == 202
-    system.wait_stored(before + len(ages))
-    asked = Stores(system.pipeline.names, system.pipeline.sinks.elasticsearch.url, system.pipeline.sinks.postgres.dsn)
-    board = Board("overview", system.pipeline.names)
-    (panel,) = [number for number, panel in board.panels.items() if panel["title"] == "Users online now"]
-
-    def online(span: Range, **chosen: str) -> int:
-        (table,) = board.ask(panel, asked, span, board.choices(asked, span, chosen))
-        return table.rows()[0][0]
-
-    ms = int(now.timestamp() * 1_000)
-    last_week = Range(ms - 8 * DAY, ms - 7 * DAY)
-    wait_for(lambda: online(last_week) == 3, "the sessions of the three are stored", *system.processes)
-    for span in (Range(ms - HOUR, ms), Range(ms - 30 * DAY, ms), last_week):
-        assert online(span) == 3
-        assert online(span, bots="true") == 1
-    asked.close()

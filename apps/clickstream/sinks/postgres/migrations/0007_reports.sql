@@ -108,18 +108,23 @@ ORDER BY p.source, p.one, p.event_time, p.event_id
 $$;
 COMMENT ON FUNCTION purchases IS 'People''s orders in ["from", "to"): events of the type purchase (GA4) or Order Completed (Segment), one for each order_id or transaction_id of a source, the earliest. revenue: the property revenue, value or total; currency: the property, as its three letters.';
 
-CREATE FUNCTION attribution("from" timestamptz, "to" timestamptz, model text DEFAULT 'last', lookback interval DEFAULT '30 days')
-RETURNS TABLE (medium text, campaign text, currency text, orders double precision, revenue numeric)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+CREATE FUNCTION attribution("from" timestamptz, "to" timestamptz, lookback interval DEFAULT '30 days')
+RETURNS TABLE (
+    medium text, campaign text, currency text,
+    orders_first double precision, orders_last double precision, orders_linear double precision,
+    revenue_first numeric, revenue_last numeric, revenue_linear numeric
+)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT SET enable_nestloop TO off SET enable_mergejoin TO off SET jit TO off
 AS $$
-WITH person AS (
-    SELECT id, person_id FROM people
-), bought AS MATERIALIZED (
+WITH bought AS MATERIALIZED (
     SELECT row_number() OVER () AS number, coalesce(n.person_id, p.user_id) AS who, p.event_time, p.revenue, p.currency
-    FROM purchases("from", "to") p LEFT JOIN person n ON n.id = p.user_id
-), visits AS MATERIALIZED (
-    SELECT s.session_id, s.started_at, s.medium, s.campaign, coalesce(n.person_id, s.user_id) AS who
-    FROM sessions s LEFT JOIN person n ON n.id = s.user_id
+    FROM purchases("from", "to") p LEFT JOIN people n ON n.id = p.user_id
+), ids AS MATERIALIZED (
+    SELECT b.who, b.who AS id FROM bought b
+    UNION SELECT b.who, n.id FROM bought b JOIN people n ON n.person_id = b.who
+), visits AS (
+    SELECT i.who, s.session_id, s.started_at, s.medium, s.campaign
+    FROM ids i JOIN sessions s ON s.user_id = i.id
     WHERE NOT s.bot AND s.started_at >= "from" - lookback AND s.started_at < "to"
 ), touches AS (
     SELECT b.number, v.medium, v.campaign, count(*) OVER w AS all_of_them,
@@ -128,17 +133,15 @@ WITH person AS (
     FROM bought b JOIN visits v ON v.who = b.who AND v.started_at <= b.event_time AND v.started_at >= b.event_time - lookback
     WINDOW w AS (PARTITION BY b.number)
 ), credits AS (
-    SELECT number, touches.medium, touches.campaign, CASE model
-        WHEN 'first' THEN (from_first = 1)::integer::double precision
-        WHEN 'last' THEN (from_last = 1)::integer::double precision
-        WHEN 'linear' THEN 1.0::double precision / all_of_them
-        ELSE ('attribution() knows the models first, last and linear, not ' || model)::double precision
-    END AS share FROM touches
+    SELECT coalesce(t.medium, 'unknown') AS medium, t.campaign, b.currency, b.revenue,
+           coalesce((t.from_first = 1)::integer, 1) AS of_first, coalesce((t.from_last = 1)::integer, 1) AS of_last,
+           coalesce(1.0::double precision / t.all_of_them, 1) AS of_all
+    FROM bought b LEFT JOIN touches t ON t.number = b.number
 )
-SELECT coalesce(c.medium, 'unknown'), c.campaign, b.currency, sum(coalesce(c.share, 1)),
-       round(sum(b.revenue * coalesce(c.share, 1)::numeric), 6)
-FROM bought b LEFT JOIN credits c ON c.number = b.number
-WHERE coalesce(c.share, 1) > 0
-GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3
+SELECT c.medium, c.campaign, c.currency,
+       sum(c.of_first)::double precision, sum(c.of_last)::double precision, sum(c.of_all),
+       coalesce(sum(c.revenue * c.of_first), 0), coalesce(sum(c.revenue * c.of_last), 0),
+       coalesce(round(sum(c.revenue * c.of_all::numeric), 6), 0)
+FROM credits c GROUP BY 1, 2, 3 ORDER BY 8 DESC, 1, 2, 3
 $$;
-COMMENT ON FUNCTION attribution IS 'Which channels and campaigns the orders in ["from", "to") are owed to: those of the person''s sessions (a visitor''s before they logged in included) within lookback before the order. model: first; last, the last one that was neither direct nor internal, if there is one; linear, all alike. unknown: no session is known.';
+COMMENT ON FUNCTION attribution IS 'Which channels and campaigns the orders in ["from", "to") are owed to: those of the person''s sessions (a visitor''s before they logged in included) within lookback before the order. By three models: the first; the last that was neither direct nor internal, if there is one; linear, all alike. unknown: no session is known.';
