@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from clickstream_dashboards import acquisition, audience, funnels, health, live, overview, retention
+from clickstream_dashboards import acquisition, audience, experience, funnels, health, live, overview, retention
 
 DASHBOARDS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "overview": overview.build,
@@ -17,6 +17,7 @@ DASHBOARDS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "acquisition": acquisition.build,
     "funnels": funnels.build,
     "retention": retention.build,
+    "experience": experience.build,
     "health": health.build,
 }
 

@@ -33,7 +33,7 @@ export function format(value, unit, decimals) {
     case "percentunit": return `${(value * 100).toFixed(decimals ?? 1)}%`;
     case "dthms": return clock(value);
     case "locale": return value.toLocaleString("en", { maximumFractionDigits: decimals ?? 2 });
-    case "suffix:s": return `${short(value)} s`;
+    case "suffix:s": case "suffix:ms": return `${decimals === 0 ? Math.round(value) : short(value)} ${unit.slice(7)}`;
     case "none": return value.toFixed(decimals ?? 0);
     case "cps": return `${short(value)}/s`;
     case "dateTimeAsIso": return clockOfZone(value);

@@ -148,6 +148,15 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ],
     # "/" is the page with the most views. Left: ann 8, eve 2, cat, dan.
     ("retention", "After ${page}, last day"): [[("/products/a", 23, 23 / 35), ("(left)", 12, 12 / 35)]],
+    # The scenario's visitors measure nothing.
+    ("experience", "Largest paint (LCP)"): [[(None,)]],
+    ("experience", "Slowest interaction (INP)"): [[(None,)]],
+    ("experience", "Layout shift (CLS)"): [[(None,)]],
+    ("experience", "First byte (TTFB)"): [[(None,)]],
+    ("experience", "Web vitals over time"): [[]],
+    ("experience", "JavaScript errors over time"): [[]],
+    ("experience", "Web vitals by page"): [[]],
+    ("experience", "JavaScript errors"): [[]],
     ("funnels", "Entered"): [[(90,)]],
     ("funnels", "Completed"): [[(30,)]],
     ("funnels", "Conversion"): [[(30 / 90,)]],

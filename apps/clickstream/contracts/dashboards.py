@@ -16,7 +16,7 @@ from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Funnel
 from clickstream.contracts.session_records import funnel_step
 
-KINDS: Final = ("overview", "live", "audience", "acquisition", "funnels", "retention", "health")
+KINDS: Final = ("overview", "live", "audience", "acquisition", "funnels", "retention", "experience", "health")
 """The committed dashboards, by file name."""
 
 PIPELINE_TAG: Final = "clickstream-pipeline"

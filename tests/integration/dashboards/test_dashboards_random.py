@@ -195,3 +195,88 @@ def test_orders_count_once_and_are_owed_to_the_visits_before_them(system: System
         ("direct", None, "USD"): (2, 0),  # bob's own session, and the stranger's
     }
     assert owed("first", "27 hours")["email", "spring", "EUR"] == (2, 120.5)
+
+
+def test_web_vitals_and_errors_are_those_that_pages_reported(system: System) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    loads = [
+        {"lcp_ms": lcp, "inp_ms": 100 + lcp / 10, "cls": lcp / 10_000, "ttfb_ms": 50}
+        for lcp in (1000, 2000, 3000, 4000)
+    ]
+    told: list[tuple[str, str, dict[str, Any]]] = [
+        *(("web_vitals", "/slow", load) for load in loads),
+        ("web_vitals", "/", {"lcp_ms": 500}),
+        ("web_vitals", "/", {"lcp_ms": "fast", "ttfb_ms": None, "inp_ms": "1e9999"}),
+        *(("js_error", "/", {"message": "x is undefined", "file": "/a.js"}) for _ in range(3)),
+        ("js_error", "/slow", {"message": "Script error."}),
+    ]
+    sent = [
+        {
+            "event_id": f"vitals-{number}",
+            "timestamp": (now - timedelta(hours=30) + timedelta(seconds=number)).isoformat(timespec="milliseconds"),
+            "user_id": f"reader-{number % 2}",
+            "session_id": "tab",
+            "type": kind,
+            "page": page,
+            "user_agent": IPHONE,
+            "properties": properties,
+        }
+        for number, (kind, page, properties) in enumerate(told)
+    ]
+    before = system.stores.counts()[1]
+    assert system.post("/v1/events/batch", {"events": sent})[1]["rejected"] == []
+    system.wait_stored(before + len(sent))
+    asked = Stores(system.pipeline.names, system.pipeline.sinks.elasticsearch.url, system.pipeline.sinks.postgres.dsn)
+    board, ms = Board("experience", system.pipeline.names), int(now.timestamp() * 1_000)
+    span = Range(ms - 31 * HOUR, ms - 29 * HOUR)
+
+    def rows(title: str, **chosen: list[str]) -> list[tuple[object, ...]]:
+        (panel,) = [number for number, panel in board.panels.items() if panel["title"] == title]
+        (table,) = board.ask(panel, asked, span, board.choices(asked, span, chosen))
+        return table.rows()
+
+    assert rows("Largest paint (LCP)") == [(3000,)], "of 500, 1000, 2000, 3000, 4000"
+    assert rows("Layout shift (CLS)") == [(pytest.approx(0.325),)], "of 0.1, 0.2, 0.3, 0.4"
+    assert rows("Largest paint (LCP)", device=["desktop"]) == [(None,)]
+    assert rows("Web vitals by page") == [
+        ("/slow", 4, 3250, 425, pytest.approx(0.325), 50),
+        ("/", 2, 500, None, None, None),
+    ]
+    assert [row[:4] for row in rows("JavaScript errors")] == [
+        ("x is undefined", "/a.js", 3, 2),
+        ("Script error.", None, 1, 1),
+    ]
+    assert sum(row[1] for row in rows("JavaScript errors over time")) == 4
+    assert rows("Web vitals over time")[0][1:] == (3000, 425, 50)
+    asked.close()
+
+
+def test_who_is_online_now_is_that_under_any_range(system: System) -> None:
+    before, now = system.stores.counts()[1], datetime.now(UTC)
+    ages = {"ann": 20, "bob": 200, "cat": 290, "gone": 330, "crawler": 10}
+    for user, seconds in ages.items():
+        click = {
+            "event_id": f"now-{user}",
+            "timestamp": (now - timedelta(seconds=seconds)).isoformat(timespec="milliseconds"),
+            "user_id": user,
+            "session_id": "tab",
+            "page": "/",
+            "user_agent": CRAWLER if user == "crawler" else FIREFOX,
+        }
+        assert system.post("/v1/events", click)[0] == 202
+    system.wait_stored(before + len(ages))
+    asked = Stores(system.pipeline.names, system.pipeline.sinks.elasticsearch.url, system.pipeline.sinks.postgres.dsn)
+    board = Board("overview", system.pipeline.names)
+    (panel,) = [number for number, panel in board.panels.items() if panel["title"] == "Users online now"]
+
+    def online(span: Range, **chosen: str) -> int:
+        (table,) = board.ask(panel, asked, span, board.choices(asked, span, chosen))
+        return table.rows()[0][0]
+
+    ms = int(now.timestamp() * 1_000)
+    last_week = Range(ms - 8 * DAY, ms - 7 * DAY)
+    wait_for(lambda: online(last_week) == 3, "the sessions of the three are stored", *system.processes)
+    for span in (Range(ms - HOUR, ms), Range(ms - 30 * DAY, ms), last_week):
+        assert online(span) == 3
+        assert online(span, bots="true") == 1
+    asked.close()
