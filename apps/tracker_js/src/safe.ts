@@ -11,6 +11,11 @@ export function attempt<T>(f: () => T, otherwise?: T): T | undefined {
   }
 }
 
+/** The same, which throws nothing: where there is no page, as on a server, it does nothing. */
+export function guarded<T extends unknown[]>(f: (...given: T) => void): (...given: T) => void {
+  return (...given) => attempt(() => f(...given));
+}
+
 const told = new Set<string>();
 
 /** One line for the developer in the console, once a page for each text unless it must be said `again`. */

@@ -4,7 +4,7 @@
  * What arrives is taken only from a page of one of the domains, and only by a browser that has no visitor yet.
  */
 
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Options, Tracker } from "../tracker";
 import { found } from "./found";
 
@@ -25,7 +25,7 @@ export function arrived(options: Options, domains: string[]): Options {
   return { ...options, visitor, excludeQuery: [...(options.excludeQuery || []), PARAMETER] };
 }
 
-export default function domains(tracker: Tracker, _: Options, others: string[]): void {
+function domains(tracker: Tracker, _: Options, others: string[]): void {
   const followed = (event: Event): void =>
     attempt(() => {
       const link = found<HTMLAnchorElement>(event, "a[href]");
@@ -37,3 +37,5 @@ export default function domains(tracker: Tracker, _: Options, others: string[]):
     });
   for (const name of ["mousedown", "touchstart", "keydown", "click"]) addEventListener(name, followed, true);
 }
+
+export default guarded(domains);

@@ -3,14 +3,14 @@
  * is an event `add_to_cart` with the property `product_id` for each click; a form's is for each submit.
  */
 
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Properties, Tracker } from "../tracker";
 import { found } from "./found";
 
 const EVENT = "[data-clickstream-event]";
 const PREFIX = "data-clickstream-";
 
-export default function elements(tracker: Tracker): void {
+function elements(tracker: Tracker): void {
   const send = (element: Element): void => {
     const properties: Properties = {};
     let type = "";
@@ -33,3 +33,5 @@ export default function elements(tracker: Tracker): void {
   on("click", (element) => element.tagName !== "FORM");
   on("submit", (element) => element.tagName === "FORM");
 }
+
+export default guarded(elements);

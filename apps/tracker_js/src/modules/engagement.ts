@@ -5,13 +5,13 @@
  * `engaged_seconds` are those since the event before, so that they add up; `scroll_percent` is how far was ever seen.
  */
 
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Tracker } from "../tracker";
 
 const IDLE_MS = 3e4;
 const INPUT = ["pointerdown", "pointermove", "keydown", "scroll", "touchstart", "wheel"];
 
-export default function engagement(tracker: Tracker): void {
+function engagement(tracker: Tracker): void {
   let page = tracker.address();
   let acted = performance.now();
   let seconds = 0;
@@ -48,3 +48,5 @@ export default function engagement(tracker: Tracker): void {
   addEventListener("pagehide", () => attempt(send), true);
   setInterval(() => attempt(tick), 1000);
 }
+
+export default guarded(engagement);

@@ -1,13 +1,13 @@
 /** JavaScript errors that nobody caught: an event `js_error`, once for each and at most ten a page. */
 
 import { clean } from "../page";
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Options, Tracker } from "../tracker";
 
 const MOST = 10;
 const LONGEST = 1024;
 
-export default function errors(tracker: Tracker, options: Options): void {
+function errors(tracker: Tracker, options: Options): void {
   const told = new Set<string>();
   const tell = (message: unknown, error: unknown, at: string, line: number, column: number): void => {
     const text = String(message).slice(0, LONGEST);
@@ -24,3 +24,5 @@ export default function errors(tracker: Tracker, options: Options): void {
     attempt(() => tell((reason && reason.message) || reason, reason, "", 0, 0)),
   );
 }
+
+export default guarded(errors);

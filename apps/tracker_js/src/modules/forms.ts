@@ -1,10 +1,10 @@
 /** Submitted forms: which, and where to; never what was filled in. */
 
 import { clean } from "../page";
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Options, Tracker } from "../tracker";
 
-export default function forms(tracker: Tracker, options: Options): void {
+function forms(tracker: Tracker, options: Options): void {
   addEventListener(
     "submit",
     (event) =>
@@ -18,3 +18,5 @@ export default function forms(tracker: Tracker, options: Options): void {
     true,
   );
 }
+
+export default guarded(forms);

@@ -1,14 +1,14 @@
 /** Clicks on links that leave the site, and on files. */
 
 import { clean } from "../page";
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Options, Tracker } from "../tracker";
 import { found } from "./found";
 
 const FILE =
   /\.(7z|avi|csv|dmg|docx?|epub|exe|gz|iso|jar|key|mkv|mov|mp[34]|mpe?g|msi|numbers|od[pst]|pages|pdf|pkg|pptx?|rar|rtf|tar|tgz|txt|wav|wmv|xlsx?|zip)$/i;
 
-export default function links(tracker: Tracker, options: Options): void {
+function links(tracker: Tracker, options: Options): void {
   const clicked = (event: MouseEvent): void =>
     attempt(() => {
       const link = found<HTMLAnchorElement>(event, "a[href]");
@@ -20,3 +20,5 @@ export default function links(tracker: Tracker, options: Options): void {
   addEventListener("click", clicked, true);
   addEventListener("auxclick", clicked, true); // the middle button
 }
+
+export default guarded(links);

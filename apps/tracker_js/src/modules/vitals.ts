@@ -5,7 +5,7 @@
  * absent. Definitions: https://web.dev/articles/vitals (`inp_ms` is the slowest interaction).
  */
 
-import { attempt } from "../safe";
+import { attempt, guarded } from "../safe";
 import type { Properties, Tracker } from "../tracker";
 
 type Entry = PerformanceEntry & {
@@ -16,7 +16,7 @@ type Entry = PerformanceEntry & {
   activationStart?: number;
 };
 
-export default function vitals(tracker: Tracker): void {
+function vitals(tracker: Tracker): void {
   const page = tracker.address();
   const found: Properties = {};
   const navigation = attempt(() => performance.getEntriesByType("navigation")[0] as Entry, undefined);
@@ -64,3 +64,5 @@ export default function vitals(tracker: Tracker): void {
   addEventListener("visibilitychange", () => document.visibilityState === "hidden" && attempt(send), true);
   addEventListener("pagehide", () => attempt(send), true);
 }
+
+export default guarded(vitals);
