@@ -49,12 +49,14 @@ def part_of(document: dict[str, Any], component: str) -> dict[str, Any]:
     common: dict[str, Any] = {"namespace": document["namespace"], "name": document["name"], "kafka": kafka}
     if component == naming.TRACKING_API:
         # What /v1/validate foretells (docs/adr/0018), and the key of a click.
-        read = ("groupBy", "geoip", "lateAfter", "joins", "pageCategories")
+        read = ("groupBy", "geoip", "lateAfter", "joins", "pageCategories", "ownDomains")
         enricher = {name: document["enricher"][name] for name in read if name in document["enricher"]}
         own = {"sources": document["sources"], "trackingApi": document["trackingApi"]}
         return common | own | {"enricher": enricher, "funnels": document["funnels"]}
     if component == naming.ENRICHER:
-        return common | {"enricher": document["enricher"], "funnels": document["funnels"]}
+        # Without countries it looks none up, either.
+        privacy = {each: value for each, value in document["trackingApi"]["privacy"].items() if each == "keepCountry"}
+        return common | {"enricher": document["enricher"], "funnels": document["funnels"]} | privacy
     if component == naming.TOPICS:
         return common | {"topics": document["kafka"]["topics"]}
     store = component.removeprefix("sink-")

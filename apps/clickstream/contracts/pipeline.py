@@ -153,6 +153,7 @@ class Enricher(_Spec, frozen=True):
     """Settings of the enricher.
 
     `geoip`: path of a MaxMind-format country or city database, which the tracking API reads too; None: the process's.
+    `ownDomains`: whose pages, and those of their sub-domains, are the site's own as referrers.
     """
 
     session_gap: str = "10m"
@@ -162,6 +163,7 @@ class Enricher(_Spec, frozen=True):
     geoip: str | None = None
     joins: Annotated[list[Join], msgspec.Meta(max_length=16)] = []
     page_categories: Annotated[list[PageCategory], msgspec.Meta(max_length=256)] = []
+    own_domains: Annotated[list[Text], msgspec.Meta(max_length=64)] = []
 
 
 class FunnelStep(_Spec, frozen=True):

@@ -40,7 +40,7 @@ class Flow:
             bot.enrichment(agents, most),
             geo.enrichment(country_of, most),
             page.enrichment(settings.page_categories, most),
-            referrer.enrichment(most),
+            referrer.enrichment(settings.own_domains, most),
             campaign.enrichment(most),
             join.enrichment(settings.joins, tables, most),
         )

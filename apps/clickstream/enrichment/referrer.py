@@ -3,20 +3,25 @@
 | medium | when |
 |---|---|
 | `direct` | no referrer, or one without a host (`about:blank`, a file) |
-| `internal` | the page's own host (with or without `www.`), or a path |
+| `internal` | a host of the page's own registrable domain, or of a domain that is the site's own; a path |
 | `search`, `social`, `email`, `ai` | a host or app that channels.py knows; source `google`, `reddit`, `gmail`, … |
 | `referral` | any other host or app; the source is its name |
 | `paid`, `affiliate`, `campaign` (and those above) | the page is tagged: campaign.py, which comes later, decides |
 
-The medium is the click's, not the visit's: a session takes that of its first click.
+The medium is the click's, not the visit's: a session takes that of its first click. Registrable domains are those of
+the Public Suffix List as the package `publicsuffixlist` has it: `shop.example` for `m.shop.example`, `a.co.uk`, and
+`shop.github.io` for itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from publicsuffixlist import PublicSuffixList
 
 from clickstream.contracts.clicks import EnrichedClick
 from clickstream.enrichment import Enrichment
@@ -27,7 +32,7 @@ CACHED: Final = 20_000
 
 
 class Referrer(msgspec.Struct, frozen=True, gc=False):
-    """A referrer by itself, not yet compared with the page. `site` is its host without `www.`, None for an app."""
+    """A referrer by itself, not yet compared with the page. `site`: its host's registrable domain, None for an app."""
 
     host: str | None = None
     site: str | None = None
@@ -55,12 +60,34 @@ def read_referrer(text: str) -> Referrer:
         return Referrer(host, None, *channel_of_app(host))
     if parts.scheme not in {"http", "https", ""}:
         return _NOWHERE
-    return Referrer(host, host.removeprefix("www."), *channel_of_host(host))
+    return Referrer(host, registrable(host), *channel_of_host(host))
 
 
-def enrichment(most: int = CACHED) -> Enrichment:
+def registrable(host: str) -> str:
+    """The registrable domain of a lower-case host; the host itself, without `www.`, where it has none."""
+    by_number = ":" in host or host.rpartition(".")[2].isdigit()
+    found = None if by_number or len(host) > MAX_HOST else _suffixes().privatesuffix(host)
+    return host.removeprefix("www.") if found is None else str(found)
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def enrichment(own_domains: Iterable[str] = (), most: int = CACHED) -> Enrichment:
     """Sets referrer_host, medium, referrer_source. After page, whose host decides what is internal."""
-    referrers = Memo(read_referrer, min(most, CACHED))
+    own = tuple(domain.lower().strip(".") for domain in own_domains)
+
+    def read(text: str) -> Referrer:
+        referrer = read_referrer(text)
+        if referrer.site is None or referrer.host is None:
+            return referrer
+        ours = any(referrer.host == domain or referrer.host.endswith("." + domain) for domain in own)
+        return msgspec.structs.replace(_OWN_PATH, host=referrer.host) if ours else referrer
+
+    referrers = Memo(read, min(most, CACHED))
+    sites = Memo(registrable, min(most, CACHED))
 
     def enrich(click: EnrichedClick) -> None:
         text = click.referrer
@@ -68,14 +95,10 @@ def enrichment(most: int = CACHED) -> Enrichment:
             return
         referrer = referrers[text]
         click.referrer_host = referrer.host
-        if referrer.site is not None and click.page_host is not None and _same(referrer.site, click.page_host):
+        if referrer.site is not None and click.page_host is not None and referrer.site == sites[click.page_host]:
             click.medium = "internal"
             return
         click.medium = referrer.medium
         click.referrer_source = referrer.source
 
     return enrich
-
-
-def _same(site: str, page_host: str) -> bool:
-    return page_host == site or page_host == "www." + site

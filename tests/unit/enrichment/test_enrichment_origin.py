@@ -13,9 +13,9 @@ from clickstream.enrichment.channels import _DOMAINS, AI, EMAIL, SEARCH, SOCIAL
 SHOP = "https://www.shop.example/products/item-7"
 
 
-def enriched(page_url: str, referrer_url: str | None) -> EnrichedClick:
+def enriched(page_url: str, referrer_url: str | None, own_domains: tuple[str, ...] = ()) -> EnrichedClick:
     draft = EnrichedClick("e", 0, 0, 0, "undated", "u", "s", page_url, "", "", referrer=referrer_url)
-    for enrich in (page.enrichment([]), referrer.enrichment(), campaign.enrichment()):
+    for enrich in (page.enrichment([]), referrer.enrichment(own_domains), campaign.enrichment()):
         enrich(draft)
     return draft
 
@@ -36,7 +36,8 @@ def enriched(page_url: str, referrer_url: str | None) -> EnrichedClick:
         ("https://shop.example/cart", "shop.example", "internal", None),
         ("HTTPS://WWW.SHOP.EXAMPLE:443/", "www.shop.example", "internal", None),
         ("/cart", None, "internal", None),
-        ("https://other.shop.example/", "other.shop.example", "referral", "other.shop.example"),
+        ("https://other.shop.example/", "other.shop.example", "internal", None),
+        ("https://notshop.example/", "notshop.example", "referral", "notshop.example"),
         ("https://www.google.com/", "www.google.com", "search", "google"),
         ("https://www.google.co.uk/search?q=shoes", "www.google.co.uk", "search", "google"),
         ("https://google.de", "google.de", "search", "google"),
@@ -111,6 +112,39 @@ def enriched(page_url: str, referrer_url: str | None) -> EnrichedClick:
 def test_the_referrer_tells_medium_and_source(url, host, medium, source):
     draft = enriched(SHOP, url)
     assert (draft.referrer_host, draft.medium, draft.referrer_source) == (host, medium, source)
+
+
+@pytest.mark.parametrize(
+    ("page", "url", "medium"),
+    [
+        ("https://www.shop.co.uk/", "https://help.shop.co.uk/", "internal"),
+        ("https://www.shop.co.uk/", "https://other.co.uk/", "referral"),
+        ("https://shop.github.io/", "https://friend.github.io/", "referral"),
+        ("https://co.uk/", "https://shop.co.uk/", "referral"),
+        ("https://127.0.0.1/", "https://127.0.0.1:8080/cart", "internal"),
+        ("https://10.0.0.1/", "https://127.0.0.1/", "referral"),
+        ("https://[::1]/", "https://[::1]/cart", "internal"),
+        ("http://localhost/", "http://localhost:3000/", "internal"),
+        ("https://shop.example/", "https://pay.example/done", "internal"),
+        ("https://shop.example/", "https://eu.pay.example/done", "internal"),
+        ("https://shop.example/", "https://notpay.example/", "referral"),
+        ("https://shop.example/", "https://accounts.google.com/", "internal"),
+        ("https://shop.example/", "https://www.google.com/", "search"),
+        ("/cart", "https://pay.example/done", "internal"),
+    ],
+)
+def test_a_site_is_its_registrable_domain_and_the_domains_that_are_its_own(page, url, medium):
+    draft = enriched(page, url, ("pay.example", "accounts.google.com"))
+    assert draft.medium == medium
+    assert draft.referrer_source is None or medium != "internal"
+    assert draft.referrer_host is not None
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[a-z0-9.\-:]{1,60}", fullmatch=True))
+def test_any_host_has_a_site(host):
+    site = referrer.registrable(host)
+    assert host.endswith(site)
+    assert referrer.registrable(site) in {site, site.removeprefix("www.")}
 
 
 def test_a_page_without_a_host_has_only_paths_as_internal_referrers():

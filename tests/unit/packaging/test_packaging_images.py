@@ -115,8 +115,12 @@ def test_an_image_runs_as_nobody_in_particular_and_builds_nothing(path):
     runtime = text.partition(" AS runtime\n")[2].partition("\nFROM ")[0]
     assert "USER 10001:10001" in runtime
     assert "RUN" not in runtime  # no package manager, no compiler, no cache
+    countries = (
+        ["COPY --from=geoip /geoip/country.mmdb /opt/geoip/country.mmdb"] if path.stem.startswith("apps") else []
+    )
     assert re.findall(r"^COPY .*", runtime, re.MULTILINE) == [
-        "COPY --from=environment /opt/clickstream /opt/clickstream"
+        *countries,
+        "COPY --from=environment /opt/clickstream /opt/clickstream",
     ]
     assert f'ENTRYPOINT ["clickstream{"-operator" if path.stem.startswith("operator") else ""}"]' in runtime
     assert text.rstrip().endswith("\nFROM runtime")
