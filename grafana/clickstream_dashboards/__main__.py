@@ -8,7 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from clickstream_dashboards import acquisition, audience, experience, funnels, health, live, overview, retention
+from clickstream_dashboards import (
+    acquisition,
+    audience,
+    experience,
+    funnels,
+    health,
+    live,
+    overview,
+    retention,
+    sessions,
+)
 
 DASHBOARDS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "overview": overview.build,
@@ -18,6 +28,7 @@ DASHBOARDS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "funnels": funnels.build,
     "retention": retention.build,
     "experience": experience.build,
+    "sessions": sessions.build,
     "health": health.build,
 }
 

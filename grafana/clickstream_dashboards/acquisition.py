@@ -147,6 +147,7 @@ def _by(title: str, what: str, column: str, name: str, *, where: str = "true") -
         f"{what} {_CONVERTED}",
         query,
         {
+            "Page": cells.page_link(),
             "Sessions": {"custom.width": 85, "unit": "locale"},
             "Users": {"custom.width": 75, "unit": "locale"},
             "Bounced": {"custom.width": 85, "unit": "percentunit", "decimals": 1},

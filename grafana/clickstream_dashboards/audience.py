@@ -230,7 +230,16 @@ def _pages(title: str, what: str, column: str) -> table.Panel:
         FROM "${{schema}}".sessions
         WHERE {_CHOSEN}
         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10""")
-    return style.ranking(title, what, query, ("Page", "Sessions"), colour=style.THIRD, empty=style.NO_SESSIONS, width=6)
+    return style.ranking(
+        title,
+        what,
+        query,
+        ("Page", "Sessions"),
+        colour=style.THIRD,
+        empty=style.NO_SESSIONS,
+        named_cell=cells.page_link(),
+        width=6,
+    )
 
 
 def entry_pages() -> table.Panel:
@@ -259,6 +268,7 @@ def top_pages() -> table.Panel:
         "20 before. Of the choices above only Visitors counts.",
         query,
         {
+            "Page": cells.page_link(),
             "Views": {"custom.width": 90, "unit": "locale"},
             "Before": {"custom.width": 90, "unit": "locale"},
             "Change": cells.change_cell(),

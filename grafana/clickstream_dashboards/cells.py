@@ -19,6 +19,20 @@ def share_cell(colour: str = ACCENT) -> dict[str, Any]:
     }
 
 
+def link(title: str, kind: str, **variables: str) -> dict[str, Any]:
+    """A link of a cell to another dashboard of the pipeline, in the same time range, with these variables set.
+
+    `contracts.dashboards` puts the pipeline's own uid into the address.
+    """
+    values = "".join(f"&var-{name}={value}" for name, value in variables.items())
+    return {"title": title, "url": f"/d/clickstream-{kind}?${{__url_time_range}}{values}", "targetBlank": False}
+
+
+def page_link() -> dict[str, Any]:
+    """A column of pages that lead to the sessions in which they were viewed."""
+    return {"links": [link("Sessions that viewed it", "sessions", page="${__value.raw:percentencode}")]}
+
+
 def change_cell() -> dict[str, Any]:
     """A column of relative changes: green up, red down; what is more than tenfold is only called that."""
     tenfold = {"text": "over 10×", "color": GOOD, "index": 1}

@@ -194,6 +194,8 @@ def finished(board: dashboard.Dashboard) -> dict[str, Any]:
         if variable.type_val is VariableType.CONSTANT:
             only = VariableOption(True, str(variable.query), str(variable.query))
             variable.current, variable.options = only, [only]
+        elif variable.type_val is VariableType.TEXTBOX:
+            variable.current = VariableOption(True, str(variable.query), str(variable.query))
     whole: dict[str, Any] = json.loads(JSONEncoder().encode(built))
     for panel in whole["panels"]:
         if "timeFrom" in panel:

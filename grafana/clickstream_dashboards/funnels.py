@@ -22,6 +22,10 @@ _CHOSEN: Final = f"""funnel = ${{funnel:sqlstring}} AND version = ${{version:raw
           AND {VISITORS_SQL} AND {chosen("device", "device")}
           AND {chosen("channel", "medium")} AND {chosen("country", "country")}"""
 
+_WHO_LEFT: Final = cells.link(
+    "Who left after it", "sessions", funnel="${funnel:percentencode}", left='${__data.fields["No."]}'
+)
+
 
 def funnel_annotation() -> dashboard.AnnotationQuery:
     """A mark where a funnel was changed."""
@@ -104,10 +108,10 @@ def steps() -> bargauge.Panel:
 def drop_off() -> table.Panel:
     """Conversion and loss from step to step."""
     query = sql(f"""
-        SELECT step_name AS "Step", sessions AS "Sessions",
+        SELECT step AS "No.", step_name AS "Step", sessions AS "Sessions",
                sessions::float8 / nullif(first_value(sessions) OVER w, 0) AS "Of first",
                sessions::float8 / nullif(lag(sessions) OVER w, 0) AS "Of previous",
-               lag(sessions) OVER w - sessions AS "Left"
+               sessions - lead(sessions) OVER w AS "Left"
         FROM (
             SELECT f.step, f.step_name, count(s.session_id) AS sessions
             FROM "${{schema}}".funnels f
@@ -121,13 +125,14 @@ def drop_off() -> table.Panel:
         WINDOW w AS (ORDER BY step) ORDER BY step""")
     return style.rows(
         "From step to step",
-        "How many of the first and of the previous step went on, and how many left before it.",
+        "How many of the first and of the previous step came to each, and how many left after it: a click shows them.",
         query,
         {
             "Of first": cells.share_cell(style.GOOD) | {"custom.width": 130},
             "Of previous": cells.share_cell() | {"custom.width": 130},
             "Sessions": {"custom.width": 85, "unit": "locale"},
-            "Left": {"custom.width": 75, "unit": "locale"},
+            "No.": {"custom.width": 45},
+            "Left": {"custom.width": 75, "unit": "locale", "links": [_WHO_LEFT]},
         },
         empty=_NO_FUNNEL,
         width=10,

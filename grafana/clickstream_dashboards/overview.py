@@ -9,7 +9,7 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
-from clickstream_dashboards import frame, style
+from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
 from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, sql
 
@@ -181,7 +181,12 @@ def top_pages() -> table.Panel:
         WHERE $__timeFilter(minute) AND {VISITORS_SQL}
         GROUP BY page_path ORDER BY sum(views) DESC, page_path LIMIT 10""")
     return style.ranking(
-        "Top 10 pages", "The ten pages with the most views in the time range.", query, ("Page", "Views"), width=12
+        "Top 10 pages",
+        "The ten pages with the most views in the time range.",
+        query,
+        ("Page", "Views"),
+        named_cell=cells.page_link(),
+        width=12,
     )
 
 

@@ -228,9 +228,13 @@ def ranking(
     *,
     colour: str = ACCENT,
     empty: str = NO_CLICKS,
+    named_cell: Mapping[str, Any] | None = None,
     width: int = 8,
 ) -> table.Panel:
-    """The ten most frequent: names in full, numbers as bars. `names`: the columns of the name and of the number."""
+    """The ten most frequent: names in full, numbers as bars. `names`: the columns of the name and of the number.
+
+    `named_cell`: what a name's cell looks like, and where it leads.
+    """
     named, counted = names
     cell = {
         "unit": "locale",
@@ -238,7 +242,9 @@ def ranking(
         "custom.cellOptions": {"type": "gauge", "mode": "basic"},
         "color": {"mode": "fixed", "fixedColor": colour},
     }
-    return rows(title, what, query, {named: {}, counted: cell}, header=False, empty=empty, width=width, height=11)
+    return rows(
+        title, what, query, {named: named_cell or {}, counted: cell}, header=False, empty=empty, width=width, height=11
+    )
 
 
 def _thresholds(levels: Levels) -> ThresholdsConfig:

@@ -163,7 +163,11 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ("funnels", "Outside the funnel"): [[(9 / 99,)]],
     ("funnels", "Sessions by step"): [STEPS],
     ("funnels", "From step to step"): [
-        [("Homepage", 90, 1, None, None), ("Product", 60, 60 / 90, 60 / 90, 30), ("Checkout", 30, 30 / 90, 30 / 60, 30)]
+        [
+            (1, "Homepage", 90, 1, None, 30),
+            (2, "Product", 60, 60 / 90, 60 / 90, 30),
+            (3, "Checkout", 30, 30 / 90, 30 / 60, None),
+        ]
     ],
     ("funnels", "Time to the step, last day (unfiltered)"): [[("2. Product", 120), ("3. Checkout", 120)]],
     ("funnels", "Conversion by day"): [[(MON * HOUR, 10 / 31), (TUE * HOUR, 11 / 31), (WED * HOUR, 9 / 28)]],

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from clickstream.contracts.names import Names
 from clickstream.contracts.pipeline import Funnel
 from clickstream.contracts.session_records import funnel_step
 
-KINDS: Final = ("overview", "live", "audience", "acquisition", "funnels", "retention", "experience", "health")
+KINDS: Final = (
+    "overview",
+    "live",
+    "audience",
+    "acquisition",
+    "funnels",
+    "retention",
+    "experience",
+    "sessions",
+    "health",
+)
 """The committed dashboards, by file name."""
 
 PIPELINE_TAG: Final = "clickstream-pipeline"
@@ -68,16 +78,32 @@ def dashboard_of(
             variable |= {
                 "type": "constant", "query": constants[name], "current": option, "options": [option], "hide": 2,
             }  # fmt: skip
-    for panel in made["panels"]:
-        for target in panel["targets"]:
-            for bucket in target.get("bucketAggs", ()):
-                if bucket["type"] == "date_histogram":
-                    bucket["settings"]["timeZone"] = zone
+    for link in _links(made["panels"]):
+        path, _, rest = link["url"].removeprefix("/d/clickstream-").partition("?")
+        link["url"] = f"/d/{dashboard_uid(names, path)}?{rest}"
+    _set_zone(made["panels"], zone)
     steps = _step_names(funnels)
     for panel in made["panels"] if steps else ():
         if any(by.get("field") == "funnel_steps" for target in panel["targets"] for by in target.get("bucketAggs", ())):
             panel["fieldConfig"]["defaults"]["mappings"] = [{"type": "value", "options": steps}]
     return made
+
+
+def _set_zone(panels: Sequence[Mapping[str, Any]], zone: str) -> None:
+    """Elasticsearch's buckets of time are cut in it."""
+    buckets = (by for panel in panels for target in panel["targets"] for by in target.get("bucketAggs", ()))
+    for bucket in buckets:
+        if bucket["type"] == "date_histogram":
+            bucket["settings"]["timeZone"] = zone
+
+
+def _links(panels: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The cells' links to other dashboards."""
+    for panel in panels:
+        for override in panel["fieldConfig"]["overrides"]:
+            for each in override["properties"]:
+                if each["id"] == "links":
+                    yield from each["value"]
 
 
 def _step_names(funnels: Sequence[Funnel]) -> dict[str, dict[str, Any]]:

@@ -40,5 +40,5 @@ def test_helm_install_kubectl_apply_and_ten_thousand_clicks(world, ledger, tmp_p
     assert told[0].split() == ["NAME", "READY", "REASON", "URL", "TOPICS", "AGE"]
     assert told[1].split()[:5] == ["shop", "True", "Ready", f"http://shop-tracking-api.{SPACE}.svc", "5/5"]
     boards = world.all("configmap", "clickstream.dev/pipeline=shop,grafana_dashboard=1")
-    assert len(boards) == 8
+    assert len(boards) == 9
     assert all(json.loads(next(iter(each["data"].values())))["panels"] for each in boards)

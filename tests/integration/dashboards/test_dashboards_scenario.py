@@ -17,7 +17,13 @@ from preview.variables import Range
 from support.scenario import END, HOUR, MON, TUE, WED, events
 from support.scenario_expected import EXPECTED, ZEROS_LEFT_OUT
 
-NOT_IN_THE_TABLE = {("live", "Latest clicks"), ("overview", "Users online now")}  # have tests of their own
+# They have tests of their own.
+NOT_IN_THE_TABLE = {
+    ("live", "Latest clicks"),
+    ("overview", "Users online now"),
+    ("sessions", "The newest 100 sessions"),
+    ("sessions", "Events of the session"),
+}
 
 
 def test_the_table_has_every_panel_of_the_stores() -> None:
@@ -48,6 +54,33 @@ def test_the_latest_clicks_are_the_newest_fifty_of_people(dashboards) -> None:
     assert rows[0][0] == END - 20_000
     assert table.column("user_id").values[:4] == ["eve", "dan", "eve", "cat"]
     assert not any(table.column("bot").values)
+
+
+def test_sessions_are_found_one_by_one_with_what_they_did(dashboards) -> None:
+    def found(**typed: str) -> list[tuple[object, ...]]:
+        (rows,) = dashboards.rows("sessions", "The newest 100 sessions", **typed)
+        return rows
+
+    newest = found()
+    assert len(newest) == 99
+    assert [row[0] for row in newest] == sorted((row[0] for row in newest), reverse=True)
+    assert newest[0][:7] == (END - 30_000, "dan", 0, 1, "/", "/", "direct")
+    assert len(found(user="eve")) == 10 + 8 + 1
+    assert len(found(page="/cart")) == 28
+    assert len(found(page="/products/*", user="bob")) == 11
+    assert found(page="/nowhere") == found(user="O'Brien") == []
+    # Who left after which step: as the funnel has it.
+    assert [len(found(funnel="checkout", left=str(step))) for step in range(4)] == [9, 30, 30, 30]
+
+    (kim,) = found(user="kim")
+    (did,) = dashboards.rows("sessions", "Events of the session", session=str(kim[10]))
+    noon = (WED + 12) * HOUR
+    assert [row[:3] for row in did] == [
+        (noon, "page_view", "/"),
+        (noon + 540_000, "page_view", "/products/a"),
+        (noon + 1_080_000, "page_view", "/checkout"),
+    ]
+    assert dashboards.rows("sessions", "Events of the session") == [[]]
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,30 @@ def test_every_choice_above_counts_in_every_panel_or_the_title_says_that_it_does
     own = {("live", "People and bots"): {"bots"}}  # it shows both, and says so
     # Panels that show no funnel, and those that are not about the page that is chosen.
     of_some = {"overview": {"funnel"}, "acquisition": {"funnel"}, "retention": {"page"}}.get(kind, set())
+    own[("sessions", "Events of the session")] = {"bots"}
     for panel in dashboard["panels"]:
         title = panel["title"]
         used = set(re.findall(r"\$\{?(?!__)([a-z_]+)", title + json.dumps(panel["targets"])))
         left_out = choices - used - own.get((kind, title), set())
         if "(unfiltered)" not in title and title not in {"Versions", "Users online now"}:
             assert left_out <= of_some, (title, left_out)
+
+
+def test_links_lead_to_dashboards_of_the_same_pipeline_and_to_variables_that_they_have() -> None:
+    names = Names("team", "shop")
+    variables = {
+        dashboard_uid(names, kind): {each["name"] for each in committed(kind)["templating"]["list"]} for kind in KINDS
+    }
+    linked = 0
+    for kind in KINDS:
+        for panel in dashboard_of(committed(kind), names)["panels"]:
+            for override in panel["fieldConfig"]["overrides"]:
+                for each in (each for each in override["properties"] if each["id"] == "links"):
+                    for link in each["value"]:
+                        uid = link["url"].removeprefix("/d/").partition("?")[0]
+                        assert set(re.findall(r"var-(\w+)=", link["url"])) <= variables[uid], link
+                        linked += 1
+    assert linked >= 8
 
 
 def test_times_are_those_of_the_pipelines_time_zone() -> None:
