@@ -83,12 +83,13 @@ def _check_recomputed(verdict: Verdict, store: Stored, groups: Groups) -> None:
 
 
 def _check_cut(verdict: Verdict, store: Stored, groups: Groups, rules: Rules) -> None:
-    visitors: dict[str, list[tuple[str, list[StoredClick]]]] = defaultdict(list)
+    visitors: dict[tuple[str, bool], list[tuple[str, list[StoredClick]]]] = defaultdict(list)
     for session_id, clicks in groups.items():
         keys = {click.user_id if rules.by_user else click.client_session_id for click in clicks}
         if len(keys) > 1:
             verdict.differ("session of several visitors", f"{session_id} in {store.name}")
-        visitors[min(keys)].append((session_id, clicks))
+        bot = any(session.bot for session in store.sessions.get(session_id, ()))  # they have sessions of their own
+        visitors[min(keys), bot].append((session_id, clicks))
         for one, next_one in pairwise(clicks):
             if next_one.event_time - one.event_time > rules.gap_ms:
                 verdict.differ("session too long a gap", f"{session_id} in {store.name} after {one.event_time}")

@@ -19,6 +19,7 @@ from psycopg import sql
 from clickstream.contracts.clicks import PAGE_VIEW
 from clickstream.contracts.names import Names
 from clickstream.contracts.session_records import Session, storage_day_of
+from demo.document import BROWSER
 from preview.search import Search
 
 
@@ -37,7 +38,7 @@ class StoredClick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One store's content: all copies by event id, all copies by session id, absorbed session id → survivor."""
+    """One store's content: all copies by what identifies a click (`key_of`), by session id; absorbed id → survivor."""
 
     name: str
     clicks: Mapping[str, list[StoredClick]]
@@ -53,6 +54,11 @@ class Stored:
         return session
 
 
+def key_of(event_id: str, click: StoredClick) -> str:
+    """What identifies a click: the ledger's event id; of real visitors, who may choose the same one, with its user."""
+    return f"{event_id} of {click.user_id}" if click.source == BROWSER else event_id
+
+
 _PAGE: Final = 5_000
 _CLICK: Final = ["event_id", "user_id", "client_session_id", "session", "event_time", "received_at", "type", "source",
                  "page_path"]  # fmt: skip
@@ -63,7 +69,8 @@ def read_elasticsearch(search: Search, names: Names) -> Stored:
     """All clicks and all current sessions. Raises DevstackError, OSError."""
     clicks: dict[str, list[StoredClick]] = defaultdict(list)
     for source in _all(search, names.clicks_alias, _CLICK):
-        clicks[source["event_id"]].append(_click(source))
+        click = _click(source)
+        clicks[key_of(source["event_id"], click)].append(click)
     sessions: dict[str, list[Session]] = defaultdict(list)
     aliases: dict[str, str] = {}
     for source in _all(search, names.sessions_alias, _SESSION):
@@ -132,18 +139,17 @@ def read_postgres(connection: psycopg.Connection[Any], names: Names) -> Stored:
     for event_id, user, client, session, event_time, received_at, kind, source, path in _rows(
         connection, _CLICKS, names, "clicks"
     ):
-        clicks[event_id].append(
-            StoredClick(
-                intern(user),
-                intern(client),
-                None if session is None else intern(session),
-                event_time,
-                received_at,
-                intern(kind),
-                intern(source),
-                intern(path),
-            )
+        click = StoredClick(
+            intern(user),
+            intern(client),
+            None if session is None else intern(session),
+            event_time,
+            received_at,
+            intern(kind),
+            intern(source),
+            intern(path),
         )
+        clicks[key_of(event_id, click)].append(click)
     sessions: dict[str, list[Session]] = defaultdict(list)
     for row in _rows(connection, _SESSIONS, names, "sessions"):
         fields = {name: value for name, value in zip(_SESSION_FIELDS, row, strict=True) if value is not None}

@@ -38,7 +38,11 @@ class ShopServer(ThreadingHTTPServer):
         """Listen on port (0 takes a free one). Raises OSError."""
         super().__init__((host, port), _Handler)
         source, key = html.escape(f"{tracker_url.rstrip('/')}/tracker.js"), html.escape(write_key)
-        tag = f'<script async src="{source}" data-key="{key}"></script>' if tracker_url else ""
+        tag = (
+            f'<script async src="{source}" data-key="{key}" data-modules="vitals errors"></script>'
+            if tracker_url
+            else ""
+        )
         self.page = (HERE / "static" / "index.html").read_text(encoding="utf-8").replace(TRACKER, tag).encode()
 
     @property

@@ -64,7 +64,7 @@ def bounced() -> stat.Panel:
 
 def converted() -> stat.Panel:
     return _number(
-        "Converted",
+        "Converted, of all sessions",
         f"Share {_WORDS} that reached the last step of the funnel, of all of them: also of those that never saw its "
         "first step.",
         "avg(converted::int)::float8",

@@ -98,7 +98,7 @@ def top_pages() -> table.Panel:
 def channels() -> bargauge.Panel:
     """Where visits come from."""
     return style.bars(
-        "Channels",
+        "Channels of page views",
         "Page views that came from elsewhere, by the medium of their referrer or campaign; not those that followed a "
         "page of the site itself.",
         search(f"{_VIEWS} AND NOT medium:internal", count(), by_value("medium")),

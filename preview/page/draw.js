@@ -148,9 +148,9 @@ function curves(panel, tables, answer, width, height) {
   });
   const custom = panel.fieldConfig.defaults.custom ?? {};
   const own = panel.timeFrom ? answer.to - durationMs(panel.timeFrom) : answer.from;
-  const box = make("div");
-  box.style.cssText = "height:100%;position:relative";
-  box.append(chart(series, own, answer.to, panel.fieldConfig.defaults, custom, Math.max(width, 160), Math.max(height, 80)));
+  const box = make("div", "chart");
+  const under = series.length > 1 ? 20 * Math.ceil((series.length * 90) / Math.max(width, 160)) : 0;
+  box.append(chart(series, own, answer.to, panel.fieldConfig.defaults, custom, Math.max(width, 160), Math.max(height - under, 80)));
   if (series.length > 1) {
     box.append(make("div", "legend", ...series.map((each) => {
       const mark = make("i");

@@ -36,7 +36,8 @@ async function start() {
 }
 
 async function open() {
-  kind = location.hash.slice(1) || "overview";
+  const known = [...document.querySelectorAll("nav a")].map((link) => link.hash.slice(1));
+  kind = known.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
   dashboard = await ask(`api/dashboards/${kind}`);
   document.title = dashboard.title;
   const zone = dashboard.timezone === "utc" ? "UTC" : dashboard.timezone;
@@ -45,13 +46,17 @@ async function open() {
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${kind}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  range.value = { "now-7d": "now-1h", "now-6h": "now-15m" }[dashboard.time.from] ?? dashboard.time.from;
-  const wide = new URLSearchParams(location.search).get("from");
-  if (wide) range.value = wide;
+  const narrow = { "now-7d": "now-1h", "now-24h": "now-1h" }; // a demo has run for minutes
+  choose(new URLSearchParams(location.search).get("from") ?? narrow[dashboard.time.from] ?? dashboard.time.from);
   choices.replaceChildren();
   for (const variable of dashboard.templating.list) if (["custom", "query"].includes(variable.type)) await addChoice(variable);
   board.replaceChildren(...dashboard.panels.map(frame));
   await refresh();
+}
+
+function choose(span) {
+  if (![...range.options].some((each) => each.value === span)) range.add(new Option(span.replace("now-", ""), span));
+  range.value = span;
 }
 
 async function addChoice(variable) {

@@ -146,7 +146,9 @@ def numbers(all_clicks: Sequence[Seen], gap: int, since: int, until: int) -> dic
         ("overview", "Funnel: ${funnel}"): list(zip(("1. Homepage", "2. Product", "3. Checkout"), step, strict=True)),
         ("live", "Page views"): [("all", len(views))],
         ("live", "Unique users"): [("all", len({click.user for click in inside}))],
-        ("live", "Channels"): top(Counter(click.channel for click in views if click.channel != "internal"), 10),
+        ("live", "Channels of page views"): top(
+            Counter(click.channel for click in views if click.channel != "internal"), 10
+        ),
         ("live", "Devices"): top(Counter(click.device for click in views), 10),
         ("audience", "Median duration"): [(median(v.seconds for v in own),)],
         ("audience", "Bounce rate"): [(mean(len(v.views) <= 1 for v in own),)],

@@ -22,6 +22,7 @@ ARRIVALS = (
     ("https://www.google.com/", "?gclid=abc&utm_source=google&utm_medium=cpc&utm_campaign=teapots"),
 )
 """(referrer, query of the first page)."""
+ERRORS = ("TypeError: cart is undefined", "TypeError: cart is undefined", "NetworkError: failed to fetch /api/stock")
 
 
 def history(visits: int, days: int, seed: int = 7) -> list[dict[str, Any]]:
@@ -60,6 +61,19 @@ def history(visits: int, days: int, seed: int = 7) -> list[dict[str, Any]]:
                 }
                 event |= {"type": "purchase", "properties": spent | {"currency": "EUR"}}
             found.append((at, event))
+            if chance.random() < 0.5:  # what the tracker's modules say of a page that was loaded
+                heavy = 1.8 if page.startswith("/products/") else 1.0
+                vitals = {
+                    "lcp_ms": round(heavy * chance.lognormvariate(7.1, 0.4)),
+                    "cls": round(chance.random() ** 6, 4),
+                }
+                vitals |= {"inp_ms": round(chance.lognormvariate(4.8, 0.5)), "ttfb_ms": round(chance.gauss(220, 60))}
+                measured = {"type": "web_vitals", "properties": vitals}
+                found.append((at, event | measured | {"event_id": f"{event['event_id']}-vitals"}))
+            if chance.random() < 0.01:
+                error = {"message": chance.choice(ERRORS), "file": "https://shop.example/app.js"}
+                broken = {"type": "js_error", "properties": error, "event_id": f"{event['event_id']}-error"}
+                found.append((at, event | broken))
             at += timedelta(seconds=chance.uniform(4, 150))
     found.sort(key=lambda pair: pair[0])
     return [event for _, event in found]

@@ -85,7 +85,7 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ],
     ("live", "Page views over time"): [VIEWS_BY_HOUR],
     ("live", "Top 10 pages"): [PAGES],
-    ("live", "Channels"): [[("direct", 254), ("search", 10)]],
+    ("live", "Channels of page views"): [[("direct", 254), ("search", 10)]],
     ("live", "Referrers"): [[("www.google.com", 10)]],
     # On a phone: Mon bob 30; Tue eve 20, bob 1; Wed eve 32 + 2, bob 2.
     ("live", "Devices"): [[("desktop", 177), ("mobile", 87)]],
@@ -114,7 +114,7 @@ EXPECTED: dict[tuple[str, str], list[Rows]] = {
     ("acquisition", "Sessions"): [[(99,)]],
     ("acquisition", "Users"): [[(8,)]],
     ("acquisition", "Bounce rate"): [[(21 / 99,)]],
-    ("acquisition", "Converted"): [[(30 / 99,)]],
+    ("acquisition", "Converted, of all sessions"): [[(30 / 99,)]],
     ("acquisition", "Sessions by channel"): [
         [
             (at, int(at in SEARCH_HOURS), 0, 0, 0, 0, 0, sessions - (at in SEARCH_HOURS), 0)

@@ -16,7 +16,11 @@ from clickstream.simulator.shop import Product, Shop
 Properties = dict[str, str | int | float | bool]
 
 PAGE_VIEW: Final = "page_view"
+PURCHASE: Final = "purchase"
+WEB_VITALS: Final = "web_vitals"
 _LONGEST_VISIT: Final = 40
+_MEASURED: Final = 0.4
+"""Share of visits whose first page reports how fast it was."""
 _THINK_MEDIAN_S: Final = 9.0
 _THINK_SIGMA: Final = 0.9
 
@@ -69,10 +73,29 @@ def plan_visit(rng: random.Random, shop: Shop, arrival: Arrival) -> list[Action]
         # Clicking a button follows quickly on the page that it is on; reading a page takes its time.
         think = 1.5 + rng.random() * 2 if state == "add" else rng.lognormvariate(0.0, _THINK_SIGMA) * _THINK_MEDIAN_S
         actions.append(Action(page, title, kind, properties, think))
+        if len(actions) == 1 and rng.random() < _MEASURED:
+            actions.append(Action(page, title, WEB_VITALS, _vitals(rng), 1.0))
         if state == "thanks":
+            if cart:
+                actions.append(Action(page, title, PURCHASE, _order(rng, cart), 1.0))
             cart.clear()
         state, query = _NEXT[state].pick(rng), ""
     return actions
+
+
+def _vitals(rng: random.Random) -> Properties:
+    """As the tracker's module of that name reports them."""
+    return {
+        "lcp_ms": round(rng.lognormvariate(7.2, 0.45)),
+        "inp_ms": round(rng.lognormvariate(4.8, 0.5)),
+        "cls": round(rng.random() ** 6, 4),
+        "ttfb_ms": round(rng.lognormvariate(5.3, 0.3)),
+    }
+
+
+def _order(rng: random.Random, cart: list[Product]) -> Properties:
+    total = round(sum(each.price for each in cart), 2)
+    return {"order_id": f"o-{rng.getrandbits(48):012x}", "revenue": total, "currency": "EUR", "items": len(cart)}
 
 
 def plan_crawl(rng: random.Random, shop: Shop) -> list[Action]:

@@ -121,10 +121,13 @@ function cartPage(products) {
     make("div", { class: "total" }, make("strong", {}, money(total)), make("a", { class: "button", href: "/checkout", id: "checkout" }, "Check out")))]];
 }
 
-function checkout() {
+function checkout(products) {
   const done = (event) => {
     event.preventDefault();
-    track("order", { pieces: Object.values(cart.read()).reduce((sum, count) => sum + count, 0) });
+    const bought = cart.read();
+    const revenue = products.reduce((sum, product) => sum + product.price * (bought[product.id] || 0), 0);
+    const pieces = Object.values(bought).reduce((sum, count) => sum + count, 0);
+    track("purchase", { order_id: String(Date.now()), revenue, currency: "EUR", pieces });
     cart.write({});
     location.assign("/thank-you");
   };

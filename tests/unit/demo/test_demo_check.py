@@ -10,7 +10,7 @@ from clickstream.simulator.ledger import Entry, State
 from demo.check import check
 from demo.check_sessions import Rules
 from demo.document import BROWSER, SIMULATED
-from demo.stored import Stored, StoredClick
+from demo.stored import Stored, StoredClick, key_of
 from demo.verdict import Verdict
 
 GAP_MS = 60_000
@@ -74,6 +74,21 @@ class World:
 
     def check(self) -> Verdict:
         return check(self.ledger, self.elasticsearch, self.postgres, RULES)
+
+
+def test_one_id_of_two_real_visitors_is_two_clicks_and_of_the_simulator_one() -> None:
+    assert key_of("e", click("ann", "s", 0, BROWSER)) != key_of("e", click("bob", "s", 0, BROWSER))
+    assert key_of("e", click("ann", "s", 0)) == key_of("e", click("bob", "s", 0)) == "e"
+
+
+def test_a_bot_has_sessions_of_its_own_beside_a_person_s(world: World) -> None:
+    for store in world.stores:
+        store.clicks["bot-1 of ann"] = [click("ann", "s9", 30, BROWSER)]
+        store.sessions["s9"] = [msgspec.structs.replace(session("s9", "ann", 30, 30, 1), bot=True)]
+    assert world.check().ok
+    for store in world.stores:
+        store.sessions["s9"] = [session("s9", "ann", 30, 30, 1)]
+    assert not world.check().ok
 
 
 @pytest.fixture

@@ -67,12 +67,19 @@ def test_visitors_walk_through_the_shop_page_by_page_and_refer_to_where_they_cam
 
 def test_a_good_share_of_visitors_completes_the_funnel_and_campaigns_mark_the_landing_page():
     out = bodies(sendings(20_000))
-    paths = [event["page"].removeprefix(SHOP.origin).partition("?")[0] for event in out]
+    views = [event for event in out if event.get("type", "page_view") == "page_view"]
+    paths = [event["page"].removeprefix(SHOP.origin).partition("?")[0] for event in views]
+    orders = {event["properties"]["order_id"]: event["properties"]["revenue"] for event in out
+              if event.get("type") == "purchase"}  # fmt: skip
+    assert 100 < len(orders) <= paths.count("/thank-you")
+    assert min(orders.values()) > 0
     assert paths.count("/") > paths.count("/checkout") > paths.count("/thank-you") > 200
     tagged = [event for event in out if "utm_" in event["page"]]
     assert 0.01 < len(tagged) / len(out) < 0.15
-    assert {event["type"] for event in out if "type" in event} == {"add_to_cart"}
-    assert all(event["properties"]["product"].startswith("item-") for event in out if "type" in event)
+    assert {event["type"] for event in out if "type" in event} == {"add_to_cart", "purchase", "web_vitals"}
+    assert all(
+        event["properties"]["product"].startswith("item-") for event in out if event.get("type") == "add_to_cart"
+    )
 
 
 def test_some_visitors_are_crawlers_and_all_browsers_differ():

@@ -23,7 +23,7 @@ MIGRATIONS = {
     4: "cdf5515706533ed2",
     5: "c87985516fdf8a36",
     6: "27742efffe7cf26b",
-    7: "4c8f9d27c6f74175",
+    7: "4a9910d122d136af",
 }
 """Digest of each migration that a release may have applied."""
 

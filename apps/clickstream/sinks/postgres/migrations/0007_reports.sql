@@ -8,7 +8,8 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 WITH newcomers AS MATERIALIZED (
     SELECT user_id, cohort FROM (
-        SELECT user_id, date_trunc(grain, min(day)::timestamp)::date AS cohort
+        SELECT user_id, date_trunc(CASE WHEN grain IN ('day', 'week', 'month') THEN grain
+                                   ELSE 'day, week and month are the grains: ' || grain END, min(day)::timestamp)::date AS cohort
         FROM active_users_day WHERE NOT bot GROUP BY user_id
     ) first WHERE cohort >= "from" AND cohort < "to"
 ), sizes AS (
@@ -28,6 +29,15 @@ LEFT JOIN seen a ON a.cohort = s.cohort AND a.period = p.period::date
 ORDER BY 1, 2
 $$;
 COMMENT ON FUNCTION retention IS 'Who comes back: people by the day, week or month (grain) in which they were first seen, cohorts in ["from", "to"), and how many of them were active in it (age 0) and in each one after. First seen: as far as the retention of the data reaches.';
+
+-- Stars in a row are one: each costs a regular expression another way to try.
+CREATE OR REPLACE FUNCTION page_pattern_regex(pattern text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+SELECT '^(?:' || regexp_replace(replace(
+        regexp_replace(coalesce(nullif(rtrim(pattern, '/'), ''), '/'), '([\\.^$+?()\[\]{}|])', '\\\1', 'g'),
+        '\{key\}', '[^/]+'), '\*+', '.*', 'g') || ')$'
+$$;
 
 CREATE FUNCTION session_views("from" timestamptz, "to" timestamptz)
 RETURNS TABLE (session_id text, place bigint, page_path text)
@@ -78,11 +88,11 @@ CREATE FUNCTION amount(value jsonb) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 AS $$
 SELECT CASE
-    WHEN jsonb_typeof(value) = 'number' THEN (value #>> '{}')::numeric
-    WHEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^-?[0-9]{1,15}(\.[0-9]{1,15})?$' THEN (value #>> '{}')::numeric
+    WHEN jsonb_typeof(value) = 'number' AND abs((value #>> '{}')::numeric) <= 1e12 THEN round((value #>> '{}')::numeric, 15)
+    WHEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^-?[0-9]{1,12}(\.[0-9]{1,15})?$' THEN (value #>> '{}')::numeric
 END
 $$;
-COMMENT ON FUNCTION amount IS 'A JSON number, or a text that is one, as a number; NULL for anything else.';
+COMMENT ON FUNCTION amount IS 'A JSON number, or a text that is a plain one (12.50), of at most 10^12; NULL for anything else, so that one absurd value does not take a report along.';
 
 CREATE FUNCTION purchases("from" timestamptz, "to" timestamptz)
 RETURNS TABLE (
@@ -94,7 +104,7 @@ SELECT DISTINCT ON (p.source, p.one) p.event_time, p.user_id, p.session_id, p.or
 FROM (
     SELECT c.event_time, c.event_id, c.user_id, c.source, coalesce(a.merged_into, c.session_id) AS session_id, o.order_id,
            coalesce(amount(c.properties -> 'revenue'), amount(c.properties -> 'value'), amount(c.properties -> 'total')) AS revenue,
-           upper(left(c.properties ->> 'currency', 3)) AS currency,
+           upper(substring(c.properties ->> 'currency' FROM '^[A-Za-z]{3}$')) AS currency,
            CASE WHEN o.order_id IS NULL THEN jsonb_build_array(c.event_id, c.user_id, c.client_session_id)
                 ELSE jsonb_build_array(o.order_id) END AS one
     FROM clicks c
@@ -106,7 +116,7 @@ FROM (
 ) p
 ORDER BY p.source, p.one, p.event_time, p.event_id
 $$;
-COMMENT ON FUNCTION purchases IS 'People''s orders in ["from", "to"): events of the type purchase (GA4) or Order Completed (Segment), one for each order_id or transaction_id of a source, the earliest. revenue: the property revenue, value or total; currency: the property, as its three letters.';
+COMMENT ON FUNCTION purchases IS 'People''s orders in ["from", "to"): events of the type purchase (GA4) or Order Completed (Segment), one for each order_id or transaction_id of a source, the earliest. revenue: the property revenue, value or total (function amount); currency: the property, if it is three letters.';
 
 CREATE FUNCTION attribution("from" timestamptz, "to" timestamptz, lookback interval DEFAULT '30 days')
 RETURNS TABLE (
