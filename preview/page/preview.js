@@ -79,6 +79,7 @@ function frame(panel) {
   const { x, y, w, h } = panel.gridPos;
   const section = document.createElement("section");
   section.dataset.panel = panel.id;
+  if (panel.type === "timeseries") section.className = "curve";
   section.style.gridColumn = `${x + 1} / span ${w}`;
   section.style.gridRow = `${y + 1} / span ${h}`;
   const title = document.createElement("h2");
