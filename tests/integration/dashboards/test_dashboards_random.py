@@ -253,7 +253,7 @@ def test_web_vitals_and_errors_are_those_that_pages_reported(system: System) -> 
 
 def test_who_is_online_now_is_that_under_any_range(system: System) -> None:
     before, now = system.stores.counts()[1], datetime.now(UTC)
-    ages = {"ann": 20, "bob": 200, "cat": 290, "gone": 330, "crawler": 10}
+    ages = {"ann": 20, "bob": 100, "cat": 200, "gone": 330, "crawler": 10}  # time for a slow machine
     for user, seconds in ages.items():
         click = {
             "event_id": f"now-{user}",
