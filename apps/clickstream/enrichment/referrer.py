@@ -65,6 +65,7 @@ def read_referrer(text: str) -> Referrer:
 
 def registrable(host: str) -> str:
     """The registrable domain of a lower-case host; the host itself, without `www.`, where it has none."""
+    host = host.rstrip(".")
     by_number = ":" in host or host.rpartition(".")[2].isdigit()
     found = None if by_number or len(host) > MAX_HOST else _suffixes().privatesuffix(host)
     return host.removeprefix("www.") if found is None else str(found)
