@@ -78,7 +78,7 @@ def start_shop(family: Family, pipeline: Pipeline, api_url: str) -> Child:
     shop = family.start(
         "shop",
         [SHOP / "server.py", "--port", "0", "--port-file", family.port_file("shop"), "--tracker-url", api_url,
-         "--write-key", write_key(pipeline, BROWSER)],
+         "--write-key", write_key(pipeline, BROWSER), "--modules", "vitals errors"],
     )  # fmt: skip
     shop.wait_ready("/")
     return shop

@@ -30,19 +30,19 @@ TRACKER: Final = "<!-- tracker -->"
 
 
 class ShopServer(ThreadingHTTPServer):
-    """Serves the shop, its pages loading the tracker from `tracker_url` (the tracking API) with `write_key`."""
+    """Serves the shop, its pages loading the tracker from `tracker_url` (the tracking API) with `write_key`.
+
+    `modules`: names of the tracker's, such as `vitals errors`.
+    """
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, tracker_url: str, write_key: str) -> None:
+    def __init__(self, host: str, port: int, tracker_url: str, write_key: str, modules: str = "") -> None:
         """Listen on port (0 takes a free one). Raises OSError."""
         super().__init__((host, port), _Handler)
         source, key = html.escape(f"{tracker_url.rstrip('/')}/tracker.js"), html.escape(write_key)
-        tag = (
-            f'<script async src="{source}" data-key="{key}" data-modules="vitals errors"></script>'
-            if tracker_url
-            else ""
-        )
+        more = f' data-modules="{html.escape(modules)}"' if modules else ""
+        tag = f'<script async src="{source}" data-key="{key}"{more}></script>' if tracker_url else ""
         self.page = (HERE / "static" / "index.html").read_text(encoding="utf-8").replace(TRACKER, tag).encode()
 
     @property
@@ -87,9 +87,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--port-file", metavar="FILE", help="write the port here once it listens")
     parser.add_argument("--tracker-url", default="", help="the tracking API, such as http://127.0.0.1:8080")
     parser.add_argument("--write-key", default="", help="the write key of the shop's source")
+    parser.add_argument("--modules", default="", help="modules of the tracker, such as 'vitals errors'")
     options = parser.parse_args(arguments)
     try:
-        server = ShopServer(options.host, options.port, options.tracker_url, options.write_key)
+        server = ShopServer(options.host, options.port, options.tracker_url, options.write_key, options.modules)
     except OSError as error:
         sys.stderr.write(f"shop: cannot listen on {options.host}:{options.port}: {error.strerror}\n")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clickstream.contracts.dashboards import KINDS
 from e2e.pipelines.surroundings import Surroundings
 
 CHILDREN = {
@@ -9,7 +10,7 @@ CHILDREN = {
     "hpa": {"tracking-api", "enricher", "sink-elasticsearch", "sink-postgres"},
     "service": {"tracking-api"},
     "pdb": {"tracking-api"},
-    "configmap": {"pipeline", *(f"dashboard-{kind}" for kind in ("audience", "funnels", "health", "live", "overview"))},
+    "configmap": {"pipeline", *(f"dashboard-{kind}" for kind in KINDS)},
     "serviceaccount": {"clickstream"},
     "networkpolicy": {"tracking-api", "enricher", "sink-elasticsearch", "sink-postgres", "setup", "drop"},
 }
