@@ -8,20 +8,18 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import VISITORS_SQL, chosen, sql
+from clickstream_dashboards.queries import AUDIENCE_SQL, bins, sql
 
-_AUDIENCE: Final = f"""{VISITORS_SQL} AND {chosen("device", "device")} AND {chosen("country", "country")}"""
 _SESSIONS: Final = f"""(
             SELECT s.*, coalesce((s.funnels ->> ${{funnel:sqlstring}})::integer, 0) >= f.steps AS converted
             FROM "${{schema}}".sessions s LEFT JOIN (
                 SELECT valid_from, valid_to, max(step) AS steps FROM "${{schema}}".funnels
                 WHERE funnel = ${{funnel:sqlstring}} GROUP BY version, valid_from, valid_to
             ) f ON s.started_at >= f.valid_from AND (f.valid_to IS NULL OR s.started_at < f.valid_to)
-            WHERE $__timeFilter(started_at) AND {_AUDIENCE}
+            WHERE $__timeFilter(started_at) AND {AUDIENCE_SQL}
         ) sessions"""
 """SQL: the chosen sessions; `converted`: whether each reached the last step of the funnel as it was then, else NULL."""
 _RANGE: Final = "$__timeFrom()::timestamptz, $__timeTo()::timestamptz"
-_WORDS: Final = "of the sessions that started in the time range, open ones as they stand"
 _CONVERTED: Final = "Converted: reached the last step of the funnel that is chosen above."
 _NO_ORDERS: Final = (
     "No orders in this time range: they are events of the type purchase, or Order Completed, with a revenue."
@@ -49,13 +47,13 @@ def sessions() -> stat.Panel:
 
 
 def users() -> stat.Panel:
-    return _number("Users", f"Different users {_WORDS}.", "count(DISTINCT user_id)")
+    return _number("Users", f"Different users {style.OF_SESSIONS}.", "count(DISTINCT user_id)")
 
 
 def bounced() -> stat.Panel:
     return _number(
         "Bounce rate",
-        f"Share {_WORDS} that have at most one page view.",
+        f"Share {style.OF_SESSIONS} that have at most one page view.",
         "avg(bounce::int)::float8",
         unit="percentunit",
         decimals=1,
@@ -65,8 +63,8 @@ def bounced() -> stat.Panel:
 def converted() -> stat.Panel:
     return _number(
         "Converted, of all sessions",
-        f"Share {_WORDS} that reached the last step of the funnel, of all of them: also of those that never saw its "
-        "first step.",
+        f"Share {style.OF_SESSIONS} that reached the last step of the funnel, of all of them: also of those that never "
+        "saw its first step.",
         "avg(converted::int)::float8",
         unit="percentunit",
         decimals=1,
@@ -87,11 +85,7 @@ def sessions_by_channel() -> timeseries.Panel:
         SELECT date_bin(b.width, started_at, b.monday) AS time,
                {series},
                (count(*) FILTER (WHERE medium NOT IN ({others})))::float8 AS "Other"
-        FROM {_SESSIONS}, (
-            SELECT make_interval(secs => greatest(3600, $__interval_ms / 1000)) AS width,
-                   date_trunc('week', $__timeFrom()::timestamptz, time_zone) AS monday
-            FROM "${{schema}}".pipeline
-        ) b
+        FROM {_SESSIONS}, {bins(3600)}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
@@ -118,7 +112,7 @@ def orders() -> table.Panel:
             SELECT p.currency, p.revenue, s.device, s.country, coalesce(s.bot, false) AS bot
             FROM "${{schema}}".purchases({_RANGE}) p LEFT JOIN "${{schema}}".sessions s USING (session_id)
         ) orders
-        WHERE {_AUDIENCE}
+        WHERE {AUDIENCE_SQL}
         GROUP BY 1 ORDER BY 2 DESC, 1""")
     money = {"unit": "locale", "decimals": 2}
     return style.rows(
@@ -224,12 +218,11 @@ def build() -> dict[str, Any]:
         refresh="1m",
         sources=("postgres",),
     )
-    values = "SELECT DISTINCT coalesce({0}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
     for variable in (
         frame.sql_one("funnel", "Funnel", FUNNEL_NAMES),
         frame.bots(),
-        frame.sql_choice("device", "Device", values.format("device")),
-        frame.sql_choice("country", "Country", values.format("country")),
+        frame.session_choice("device", "Device", "device"),
+        frame.session_choice("country", "Country", "country"),
     ):
         board.with_variable(variable)
     board.annotation(funnel_annotation())

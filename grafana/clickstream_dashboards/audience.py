@@ -14,7 +14,6 @@ _AUDIENCE: Final = f"""{VISITORS_SQL} AND {chosen("device", "device")} AND {chos
 _CHOSEN: Final = f"$__timeFilter(started_at) AND {_AUDIENCE}"
 _EVERYBODY: Final = "'*' IN (${device:sqlstring}) AND '*' IN (${channel:sqlstring}) AND '*' IN (${country:sqlstring})"
 """Nothing is chosen. Like `VISITORS_SQL` it folds to a constant, and one of two halves of a query is never run."""
-_SESSION_WORDS: Final = "of the sessions that started in the time range, open ones as they stand"
 _DAYS: Final = """day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE p.time_zone)::date
                           AND ($__timeTo()::timestamptz AT TIME ZONE p.time_zone)::date"""
 
@@ -73,7 +72,7 @@ def sessions() -> stat.Panel:
 def average_duration() -> stat.Panel:
     return _of_sessions(
         "Average duration",
-        f"Mean duration {_SESSION_WORDS}.",
+        f"Mean duration {style.OF_SESSIONS}.",
         "avg(extract(epoch FROM duration))::float8",
         unit="dthms",
         colour=style.SECOND,
@@ -83,7 +82,7 @@ def average_duration() -> stat.Panel:
 def median_duration() -> stat.Panel:
     return _of_sessions(
         "Median duration",
-        f"Median duration {_SESSION_WORDS}.",
+        f"Median duration {style.OF_SESSIONS}.",
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM duration))",
         unit="dthms",
         colour=style.SECOND,
@@ -94,7 +93,7 @@ def bounce_rate() -> stat.Panel:
     """Sessions with a single page view."""
     return _of_sessions(
         "Bounce rate",
-        f"Share {_SESSION_WORDS} that have at most one page view.",
+        f"Share {style.OF_SESSIONS} that have at most one page view.",
         "avg(bounce::int)::float8",
         unit="percentunit",
         decimals=1,
@@ -104,7 +103,7 @@ def bounce_rate() -> stat.Panel:
 def pages_per_session() -> stat.Panel:
     return _of_sessions(
         "Pages per session",
-        f"Mean number of page views {_SESSION_WORDS}.",
+        f"Mean number of page views {style.OF_SESSIONS}.",
         "avg(page_views)::float8",
         unit="none",
         decimals=2,
@@ -243,11 +242,11 @@ def _pages(title: str, what: str, column: str) -> table.Panel:
 
 
 def entry_pages() -> table.Panel:
-    return _pages("Entry pages", f"First page {_SESSION_WORDS}.", "entry_page")
+    return _pages("Entry pages", f"First page {style.OF_SESSIONS}.", "entry_page")
 
 
 def exit_pages() -> table.Panel:
-    return _pages("Exit pages", f"Last page {_SESSION_WORDS}.", "exit_page")
+    return _pages("Exit pages", f"Last page {style.OF_SESSIONS}.", "exit_page")
 
 
 def top_pages() -> table.Panel:
@@ -286,12 +285,11 @@ def build() -> dict[str, Any]:
         refresh="1m",
         sources=("postgres",),
     )
-    values = "SELECT DISTINCT coalesce({0}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
     for variable in (
         frame.bots(),
-        frame.sql_choice("device", "Device", values.format("device")),
-        frame.sql_choice("channel", "Channel", values.format("medium")),
-        frame.sql_choice("country", "Country", values.format("country")),
+        frame.session_choice("device", "Device", "device"),
+        frame.session_choice("channel", "Channel", "medium"),
+        frame.session_choice("country", "Country", "country"),
     ):
         board.with_variable(variable)
     frame.laid_out(

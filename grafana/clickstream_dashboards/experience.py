@@ -7,9 +7,8 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from clickstream_dashboards import frame, style
-from clickstream_dashboards.queries import VISITORS_SQL, chosen, sql
+from clickstream_dashboards.queries import AUDIENCE_SQL, Target, bins, sql
 
-_AUDIENCE: Final = f"""{VISITORS_SQL} AND {chosen("device", "device")} AND {chosen("country", "country")}"""
 _NO_VITALS: Final = 'No web vitals in this time range. The tracker measures them: data-modules="vitals" in its tag.'
 _NO_ERRORS: Final = 'No errors in this time range. The tracker reports them with data-modules="errors" in its tag.'
 _WORDS: Final = "Three quarters of the measured page loads of the time range were at least as good (75th percentile)."
@@ -17,7 +16,7 @@ _WORDS: Final = "Three quarters of the measured page loads of the time range wer
 
 def _of(kind: str) -> str:
     return f"""FROM "${{schema}}".clicks
-        WHERE $__timeFilter(event_time) AND type = '{kind}' AND {_AUDIENCE}"""
+        WHERE $__timeFilter(event_time) AND type = '{kind}' AND {AUDIENCE_SQL}"""
 
 
 def _p75(name: str) -> str:
@@ -54,21 +53,24 @@ def ttfb() -> stat.Panel:
     return _vital("First byte (TTFB)", "When the answer began to arrive.", "ttfb_ms", "suffix:ms", 800, 1_800)
 
 
-def over_time() -> timeseries.Panel:
-    """LCP and TTFB over time."""
-    query = sql(
+def _series(kind: str, columns: str) -> Target:
+    return sql(
         f"""
-        SELECT to_timestamp(floor(extract(epoch FROM event_time) / b.seconds) * b.seconds) AS time,
-               {_p75("lcp_ms")} AS "LCP", {_p75("inp_ms")} AS "INP", {_p75("ttfb_ms")} AS "TTFB"
-        FROM "${{schema}}".clicks, (SELECT greatest(300, $__interval_ms / 1000) AS seconds) b
-        WHERE $__timeFilter(event_time) AND type = 'web_vitals' AND {_AUDIENCE}
+        SELECT date_bin(b.width, event_time, b.monday) AS time, {columns}
+        FROM "${{schema}}".clicks, {bins(300)}
+        WHERE $__timeFilter(event_time) AND type = '{kind}' AND {AUDIENCE_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,
     )
+
+
+def over_time() -> timeseries.Panel:
+    """LCP, INP and TTFB over time."""
+    columns = f'{_p75("lcp_ms")} AS "LCP", {_p75("inp_ms")} AS "INP", {_p75("ttfb_ms")} AS "TTFB"'
     return style.curve(
         "Web vitals over time",
         "75th percentiles by five minutes, in a long time range by as many as a point stands for.",
-        [query],
+        [_series("web_vitals", columns)],
         unit="suffix:ms",
         colours={"LCP": style.ACCENT, "INP": style.SECOND, "TTFB": style.THIRD},
         empty=_NO_VITALS,
@@ -77,20 +79,11 @@ def over_time() -> timeseries.Panel:
 
 def errors_over_time() -> timeseries.Panel:
     """Errors over time."""
-    query = sql(
-        f"""
-        SELECT to_timestamp(floor(extract(epoch FROM event_time) / b.seconds) * b.seconds) AS time,
-               count(*)::float8 AS "Errors"
-        FROM "${{schema}}".clicks, (SELECT greatest(300, $__interval_ms / 1000) AS seconds) b
-        WHERE $__timeFilter(event_time) AND type = 'js_error' AND {_AUDIENCE}
-        GROUP BY 1 ORDER BY 1""",
-        time_series=True,
-    )
     return style.curve(
         "JavaScript errors over time",
         "Errors that nobody caught, by five minutes, in a long time range by as many as a point stands for; at most "
         "ten of a page load are reported.",
-        [query],
+        [_series("js_error", 'count(*)::float8 AS "Errors"')],
         colours={"Errors": style.BAD},
         bars=True,
         empty=_NO_ERRORS,
@@ -151,11 +144,10 @@ def build() -> dict[str, Any]:
         refresh="1m",
         sources=("postgres",),
     )
-    values = "SELECT DISTINCT coalesce({0}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
     for variable in (
         frame.bots(),
-        frame.sql_choice("device", "Device", values.format("device")),
-        frame.sql_choice("country", "Country", values.format("country")),
+        frame.session_choice("device", "Device", "device"),
+        frame.session_choice("country", "Country", "country"),
     ):
         board.with_variable(variable)
     frame.laid_out(board, lcp(), inp(), cls(), ttfb(), over_time(), errors_over_time(), pages(), errors())

@@ -98,6 +98,14 @@ def sql_choice(name: str, label: str, query: str) -> dashboard.QueryVariable:
     return _choice(name, label, POSTGRES, " ".join(query.split())).all_value("'*'")
 
 
+def session_choice(name: str, label: str, column: str) -> dashboard.QueryVariable:
+    """Several values of a column of the sessions of the time range, or all of them."""
+    query = (
+        f"SELECT DISTINCT coalesce({column}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
+    )
+    return sql_choice(name, label, query)
+
+
 def sql_one(name: str, label: str, query: str) -> dashboard.QueryVariable:
     """One value out of the warehouse, the first unless chosen otherwise."""
     return (

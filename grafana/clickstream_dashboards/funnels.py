@@ -11,7 +11,18 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
-from clickstream_dashboards.queries import SESSIONS, VISITORS, VISITORS_SQL, by_key, chosen, count, last, search, sql
+from clickstream_dashboards.queries import (
+    LAST_DAY_SQL,
+    SESSIONS,
+    VISITORS,
+    VISITORS_SQL,
+    by_key,
+    chosen,
+    count,
+    last,
+    search,
+    sql,
+)
 
 FUNNEL_NAMES: Final = 'SELECT DISTINCT funnel FROM "${schema}".funnels ORDER BY 1'
 _VERSIONS: Final = """
@@ -141,14 +152,14 @@ def drop_off() -> table.Panel:
 
 def step_times() -> bargauge.Panel:
     """Median time from step to step, recomputed from the clicks."""
-    query = sql("""
+    query = sql(f"""
         SELECT d.step || '. ' || d.step_name AS "Step", f.seconds_from_previous AS "Median"
-        FROM "${schema}".funnel(
-            ARRAY(SELECT page_pattern FROM "${schema}".funnels
-                  WHERE funnel = ${funnel:sqlstring} AND version = ${version:raw} ORDER BY step),
-            greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), \
-$__timeTo()::timestamptz) f
-        JOIN "${schema}".funnels d ON d.funnel = ${funnel:sqlstring} AND d.version = ${version:raw} AND d.step = f.step
+        FROM "${{schema}}".funnel(
+            ARRAY(SELECT page_pattern FROM "${{schema}}".funnels
+                  WHERE funnel = ${{funnel:sqlstring}} AND version = ${{version:raw}} ORDER BY step),
+            {LAST_DAY_SQL}) f
+        JOIN "${{schema}}".funnels d ON d.funnel = ${{funnel:sqlstring}} AND d.version = ${{version:raw}} \
+AND d.step = f.step
         WHERE f.step > 1 ORDER BY f.step""")
     return style.bars(
         "Time to the step, last day (unfiltered)",
@@ -252,14 +263,13 @@ def build() -> dict[str, Any]:
         refresh="1m",
         sources=("postgres", "sessions"),
     )
-    values = "SELECT DISTINCT coalesce({0}, 'unknown') FROM \"${{schema}}\".sessions WHERE $__timeFilter(started_at)"
     for variable in (
         frame.sql_one("funnel", "Funnel", FUNNEL_NAMES),
         frame.sql_one("version", "Version", _VERSIONS),
         frame.bots(),
-        frame.sql_choice("device", "Device", values.format("device")),
-        frame.sql_choice("channel", "Channel", values.format("medium")),
-        frame.sql_choice("country", "Country", values.format("country")),
+        frame.session_choice("device", "Device", "device"),
+        frame.session_choice("channel", "Channel", "medium"),
+        frame.session_choice("country", "Country", "country"),
     ):
         board.with_variable(variable)
     board.annotation(funnel_annotation())

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
 from clickstream_dashboards import cells, frame, style
 from clickstream_dashboards.funnels import FUNNEL_NAMES, funnel_annotation
-from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, sql
+from clickstream_dashboards.queries import HOURS_SQL, VISITORS_SQL, bins, sql
 
 
 def users_online() -> stat.Panel:
@@ -97,11 +97,7 @@ def page_views_over_time() -> timeseries.Panel:
     query = sql(
         f"""
         SELECT date_bin(b.width, minute, b.monday) AS time, sum(views)::float8 AS "Page views"
-        FROM "${{schema}}".page_views_minute, (
-            SELECT make_interval(secs => greatest(60, $__interval_ms / 1000)) AS width,
-                   date_trunc('week', $__timeFrom()::timestamptz, time_zone) AS monday
-            FROM "${{schema}}".pipeline
-        ) b
+        FROM "${{schema}}".page_views_minute, {bins(60)}
         WHERE $__timeFilter(minute) AND {VISITORS_SQL}
         GROUP BY 1 ORDER BY 1""",
         time_series=True,

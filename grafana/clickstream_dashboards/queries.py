@@ -59,6 +59,21 @@ def chosen(variable: str, column: str) -> str:
     return f"('*' IN ({options}) OR coalesce({column}, 'unknown') IN ({options}))"
 
 
+AUDIENCE_SQL: Final = f"""{VISITORS_SQL} AND {chosen("device", "device")} AND {chosen("country", "country")}"""
+LAST_DAY_SQL: Final = """greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), \
+$__timeTo()::timestamptz"""
+"""The arguments `from` and `to` of a function that reads the clicks."""
+
+
+def bins(least_seconds: int) -> str:
+    """SQL: one row `b` for `date_bin(b.width, …, b.monday)`: what a point of the panel stands for, in the time zone."""
+    return f"""(
+            SELECT make_interval(secs => greatest({least_seconds}, $__interval_ms / 1000)) AS width,
+                   date_trunc('week', $__timeFrom()::timestamptz, time_zone) AS monday
+            FROM "${{schema}}".pipeline
+        ) b"""
+
+
 def sql(text: str, *, time_series: bool = False, ref: str = "A") -> Target:
     """A PostgreSQL query. A time series has a column `time`, one for each series, and is sorted by time."""
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())

@@ -7,11 +7,9 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import table
 
 from clickstream_dashboards import frame, style
-from clickstream_dashboards.queries import sql
+from clickstream_dashboards.queries import LAST_DAY_SQL, sql
 
 WEEKS: Final = 8
-_LAST_DAY: Final = """greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day'), \
-$__timeTo()::timestamptz"""
 _PAGES: Final = """
     SELECT page_path FROM "${schema}".page_views_minute
     WHERE minute BETWEEN greatest($__timeFrom()::timestamptz, $__timeTo()::timestamptz - interval '1 day')
@@ -71,7 +69,7 @@ def paths() -> table.Panel:
     """How sessions begin."""
     query = sql(f"""
         SELECT array_to_string(pages, ' → ') AS "First pages", sessions AS "Sessions", share AS "Share"
-        FROM "${{schema}}".page_paths({_LAST_DAY}, 3) LIMIT 20""")
+        FROM "${{schema}}".page_paths({LAST_DAY_SQL}, 3) LIMIT 20""")
     return style.rows(
         "How sessions begin, last day",
         "The first three pages of people's sessions of the last day of the time range, fewer of shorter ones; "
@@ -91,7 +89,7 @@ def next_pages() -> table.Panel:
     """Where people go from a page."""
     query = sql(f"""
         SELECT coalesce(page_path, '(left)') AS "Next page", views AS "Views", share AS "Share"
-        FROM "${{schema}}".next_pages(${{page:sqlstring}}, {_LAST_DAY}) LIMIT 20""")
+        FROM "${{schema}}".next_pages(${{page:sqlstring}}, {LAST_DAY_SQL}) LIMIT 20""")
     return style.rows(
         "After ${page}, last day",
         "What people viewed next in the same session, after this page, in the last day of the time range; recomputed "

@@ -48,6 +48,8 @@ QUIET: Final = "#8E99A8"
 SECONDS: Final = "suffix:s"
 """A unit for an axis: Grafana's own would have ticks at 1.67 min."""
 
+OF_SESSIONS: Final = "of the sessions that started in the time range, open ones as they stand"
+
 NO_CLICKS: Final = "No clicks in this time range. Send one (README: Use it), or widen the range."
 NO_SESSIONS: Final = (
     "No sessions started in this time range. Widen it, or see in Pipeline health whether the enricher runs."
