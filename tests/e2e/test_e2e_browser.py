@@ -14,13 +14,10 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from clickstream.contracts.pipeline import parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
 from e2e.tracker_site import wait
 from support.processes import Process, clickstream, wait_for
-from support.system import KEY, System
+from support.system import KEY, System, system_on
 
 SHOP = Path(__file__).resolve().parents[2] / "apps" / "shop" / "server.py"
 HALF_A_MINUTE_LATER = """() => {
@@ -48,17 +45,10 @@ def shop_port() -> int:
 def system(stack: Stack, shop_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The whole data plane, for pages of the shop's origin only."""
     origin = f"http://127.0.0.1:{shop_port}"
-    document = {
-        "namespace": "e2e",
-        "name": f"browser-{os.getpid()}",
-        "kafka": stack.kafka.member(),
-        "sources": [{"name": "web", "writeKey": KEY, "allowedOrigins": [origin]}],
-        "funnels": [{"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}],
-        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
-    }
-    pipeline = parse_pipeline(msgspec.json.encode(document))
-    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
-    started = System(pipeline, tmp_path_factory.mktemp("system"))
+    sources = [{"name": "web", "writeKey": KEY, "allowedOrigins": [origin]}]
+    funnel = {"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}
+    name = f"browser-{os.getpid()}"
+    started = system_on(stack, tmp_path_factory.mktemp("system"), name, sources=sources, funnels=[funnel])
     yield started
     started.close()
 

@@ -8,27 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from clickstream.contracts.pipeline import parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.setup.topics import TopicAdmin
 from clickstream.tracking_api.rejections import Code
 from devstack import Stack
-from e2e.tracker_site import wait
+from e2e.tracker_site import served, wait
 from support.processes import wait_for
-from support.system import KEY, System
+from support.system import KEY, System, system_on
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
@@ -43,35 +36,20 @@ def run(folder: Path, *command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A site's origin, and the folder of its files."""
     folder = tmp_path_factory.mktemp("site")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", folder
-    server.shutdown()
-    server.server_close()
+    with served(folder) as origin:
+        yield origin, folder
 
 
 @pytest.fixture(scope="module")
 def system(stack: Stack, site: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    document = {
-        "namespace": "e2e",
-        "name": f"collect-{os.getpid()}",
-        "kafka": stack.kafka.member(),
-        "sources": [{"name": "web", "writeKey": KEY, "allowedOrigins": [site[0]]}],
-        "enricher": {"lateAfter": "3650d"},
-        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
-    }
-    pipeline = parse_pipeline(msgspec.json.encode(document))
-    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
-    started = System(pipeline, tmp_path_factory.mktemp("system"))
+    sources = [{"name": "web", "writeKey": KEY, "allowedOrigins": [site[0]]}]
+    late = {"lateAfter": "3650d"}
+    name = f"collect-{os.getpid()}"
+    started = system_on(stack, tmp_path_factory.mktemp("system"), name, sources=sources, enricher=late)
     yield started
     started.close()
 

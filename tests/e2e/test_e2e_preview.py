@@ -9,19 +9,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from playwright.sync_api import Browser, Page
 
-from clickstream.contracts.pipeline import dump_pipeline, parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.setup.topics import TopicAdmin
+from clickstream.contracts.pipeline import dump_pipeline
 from devstack import Stack
 from preview.server import SHOWN
 from support.dashboards import send_scenario
 from support.processes import Process, wait_for
 from support.scenario import END, FIREFOX
-from support.system import KEY, System
+from support.system import System, system_on
 
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
 
@@ -29,18 +26,10 @@ FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     stack = Stack.up(home=tmp_path_factory.mktemp("servers"))
-    document = {
-        "namespace": "e2e",
-        "name": f"preview-{os.getpid()}",
-        "kafka": stack.kafka.member(),
-        "sources": [{"name": "web", "writeKey": KEY}],
-        "funnels": [{"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}],
-        "enricher": {"lateAfter": "30d"},
-        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
-    }
-    pipeline = parse_pipeline(msgspec.json.encode(document))
-    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
-    started = System(pipeline, tmp_path_factory.mktemp("system"))
+    funnel = {"name": "checkout", "steps": [{"name": name, "page": page} for name, page in FUNNEL]}
+    late = {"lateAfter": "30d"}
+    name = f"preview-{os.getpid()}"
+    started = system_on(stack, tmp_path_factory.mktemp("system"), name, funnels=[funnel], enricher=late)
     yield started
     started.close()
     stack.down(wipe=True)

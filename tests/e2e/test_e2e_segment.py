@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from playwright.sync_api import Browser
 
 from clickstream.contracts.clicks import PAGE_VIEW
-from clickstream.contracts.pipeline import parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.setup.topics import TopicAdmin
 from devstack import Stack
+from e2e.tracker_site import served
 from support.processes import wait_for
 from support.segment import install_node, snippet
-from support.system import KEY, System
+from support.system import KEY, System, system_on
 
 # The package's own build for browsers is no module: the import map names one that hands it on.
 PAGE = """<!doctype html><title>A page</title><script src="/index.js"></script>
@@ -32,39 +26,23 @@ window.analytics = analytics;</script>"""
 MODULE = "export const { AnalyticsBrowser } = window.AnalyticsNext;"
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A site's origin, and the folder of its files, which has the library's build."""
     modules = tmp_path_factory.mktemp("node")
     install_node(modules)
     folder = modules / "node_modules" / "@segment" / "analytics-next" / "dist" / "umd"
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", folder
-    server.shutdown()
-    server.server_close()
+    with served(folder) as origin:
+        yield origin, folder
 
 
 @pytest.fixture(scope="module")
 def system(stack: Stack, site: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    document = {
-        "namespace": "e2e",
-        "name": f"segment-{os.getpid()}",
-        "kafka": stack.kafka.member(),
-        "sources": [
-            {"name": "web", "writeKey": KEY, "allowedOrigins": [site[0]]},
-            {"name": "go", "writeKey": "key-of-go"},
-        ],
-        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
-    }
-    pipeline = parse_pipeline(msgspec.json.encode(document))
-    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
-    started = System(pipeline, tmp_path_factory.mktemp("system"))
+    sources = [
+        {"name": "web", "writeKey": KEY, "allowedOrigins": [site[0]]},
+        {"name": "go", "writeKey": "key-of-go"},
+    ]
+    started = system_on(stack, tmp_path_factory.mktemp("system"), f"segment-{os.getpid()}", sources=sources)
     yield started
     started.close()
 

@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from clickstream.contracts.pipeline import Pipeline, parse_pipeline
-from clickstream.contracts.topics import topics_of
-from clickstream.setup.topics import TopicAdmin
+from clickstream.contracts.pipeline import Pipeline
 from demo.grafana import Grafana, prometheus_command, prometheus_settings
 from devstack import Stack
 from devstack.ports import free_ports
@@ -25,7 +22,7 @@ from preview.board import Stores
 from support.browser import chromium  # noqa: F401 - a fixture
 from support.dashboards import Dashboards, send_scenario
 from support.processes import wait_for
-from support.system import KEY, System
+from support.system import System, system_on
 
 FUNNEL = [("Homepage", "/"), ("Product", "/products/*"), ("Checkout", "/checkout")]
 
@@ -43,18 +40,9 @@ def new_system(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     started: list[System] = []
 
     def make(name: str, **enricher: str) -> System:
-        document = {
-            "namespace": "grafana",
-            "name": name,
-            "kafka": stack.kafka.member(),
-            "sources": [{"name": "web", "writeKey": KEY}],
-            "funnels": [{"name": "checkout", "steps": [{"name": step, "page": page} for step, page in FUNNEL]}],
-            "enricher": {"lateAfter": "30d"} | enricher,
-            "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
-        }
-        pipeline = parse_pipeline(msgspec.json.encode(document))
-        TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
-        started.append(System(pipeline, tmp_path_factory.mktemp(name)))
+        funnel = {"name": "checkout", "steps": [{"name": step, "page": page} for step, page in FUNNEL]}
+        members = {"namespace": "grafana", "funnels": [funnel], "enricher": {"lateAfter": "30d"} | enricher}
+        started.append(system_on(stack, tmp_path_factory.mktemp(name), name, **members))
         return started[-1]
 
     yield make

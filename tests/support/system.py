@@ -11,11 +11,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clickstream.contracts.pipeline import Pipeline, dump_pipeline
+import msgspec
+
+from clickstream.contracts.pipeline import Pipeline, dump_pipeline, parse_pipeline
+from clickstream.contracts.topics import topics_of
+from clickstream.setup.topics import TopicAdmin
+from devstack import Stack
 from support.processes import Process, clickstream, wait_for
 from support.stores import Stores
 
 KEY = "test-write-key"
+
+
+def system_on(stack: Stack, folder: Path, name: str, **members: Any) -> System:
+    """A pipeline of that name on these servers, with other members of its document; its topics made, all running."""
+    document = {
+        "namespace": "e2e",
+        "name": name,
+        "kafka": stack.kafka.member(),
+        "sources": [{"name": "web", "writeKey": KEY}],
+        "sinks": {"elasticsearch": stack.elasticsearch.member(), "postgres": {"dsn": stack.postgres.dsn}},
+    } | members
+    pipeline = parse_pipeline(msgspec.json.encode(document))
+    TopicAdmin(pipeline.kafka).create(topics_of(pipeline))
+    return System(pipeline, folder)
 
 
 class System:
